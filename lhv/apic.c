@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "lhv/apic.h"
+
+#include "arch/cpu.h"
+#include "lhv/cpu.h"
+#include "lhv/platform.h"
+
+#define REG_ID 0x20
+#define REG_TPR 0x80
+#define REG_EOI 0xb0
+#define REG_SPURIOUS 0xf0
+#define REG_IRR 0x200
+#define REG_ESR 0x280
+#define REG_ICR_LOW 0x300
+#define REG_ICR_HIGH 0x310
+#define REG_LVT_TIMER 0x320
+#define REG_LVT_LINT0 0x350
+#define REG_LVT_LINT1 0x360
+#define REG_LVT_ERROR 0x370
+#define REG_TIMER_INITIAL 0x380
+#define REG_TIMER_CURRENT 0x390
+#define REG_TIMER_DIVIDE 0x3e0
+
+#define LVT_MASKED 0x10000u
+#define LVT_PERIODIC 0x20000u
+#define ICR_INIT 0x500u
+#define ICR_STARTUP 0x600u
+#define ICR_ASSERT 0x4000u
+#define ICR_PENDING 0x1000u
+#define ICR_OTHERS 0xc0000u
+#define ICR_SELF 0x40000u
+#define DIVIDE_BY_1 0xbu
+
+/* Local APIC timer ticks per millisecond, the same on all CPUs. */
+static u32 timer_per_ms;
+
+static u32 apic_read(u32 reg)
+{
+	return *(volatile u32 *)(ulong)(APIC_PAGE + reg);
+}
+
+static void apic_write(u32 reg, u32 value)
+{
+	*(volatile u32 *)(ulong)(APIC_PAGE + reg) = value;
+}
+
+void apic_init(void)
+{
+	apic_write(REG_SPURIOUS, 0x100 | SPURIOUS_VECTOR);
+	apic_write(REG_TPR, 0);
+	apic_write(REG_LVT_TIMER, LVT_MASKED);
+	apic_write(REG_LVT_LINT0, LVT_MASKED);
+	apic_write(REG_LVT_LINT1, LVT_MASKED);
+	apic_write(REG_LVT_ERROR, LVT_MASKED);
+	apic_write(REG_TIMER_DIVIDE, DIVIDE_BY_1);
+}
+
+u32 apic_id(void)
+{
+	return apic_read(REG_ID) >> 24;
+}
+
+void apic_eoi(void)
+{
+	apic_write(REG_EOI, 0);
+}
+
+bool apic_pending(u32 vector)
+{
+	return apic_read(REG_IRR + vector / 32 * 16) >> vector % 32 & 1;
+}
+
+void apic_timer_measure_begin(void)
+{
+	apic_write(REG_TIMER_INITIAL, 0xffffffffu);
+}
+
+void apic_timer_measure_end(u32 ms)
+{
+	timer_per_ms = (0xffffffffu - apic_read(REG_TIMER_CURRENT)) / ms;
+	apic_write(REG_TIMER_INITIAL, 0);
+}
+
+void apic_timer_start(void)
+{
+	u32 ticks = timer_per_ms * (1000 / TIMER_HZ);
+
+	apic_write(REG_LVT_TIMER, LVT_PERIODIC | (IRQ_VECTOR + IRQ_TIMER));
+	apic_write(REG_TIMER_INITIAL, ticks ? ticks : 1);
+}
+
+void apic_timer_stop(void)
+{
+	apic_write(REG_TIMER_INITIAL, 0);
+	apic_write(REG_LVT_TIMER, LVT_MASKED);
+}
+
+static void icr_write(u32 destination, u32 low)
+{
+	apic_write(REG_ICR_HIGH, destination << 24);
+	apic_write(REG_ICR_LOW, low);
+	for (u32 i = 0; i < 1000000 && apic_read(REG_ICR_LOW) & ICR_PENDING; i++)
+		cpu_pause();
+}
+
+/*
+ * ICR is two registers: an interrupt handler that sent something between the two writes would
+ * change the destination. Ours send nothing.
+ */
+void apic_send(u32 id, u32 vector)
+{
+	icr_write(id, ICR_ASSERT | vector);
+}
+
+void apic_send_self(u32 vector)
+{
+	icr_write(0, ICR_SELF | ICR_ASSERT | vector);
+}
+
+static void wait_ms(u32 ms)
+{
+	u64 deadline = time_after_ms(ms);
+
+	while (!time_is_up(deadline))
+		cpu_pause();
+}
+
+/* SDM: "Typical BSP Initialization Sequence" */
+void apic_start_others(u32 page)
+{
+	icr_write(0, ICR_OTHERS | ICR_ASSERT | ICR_INIT);
+	wait_ms(10);
+	for (int i = 0; i < 2; i++) {
+		icr_write(0, ICR_OTHERS | ICR_ASSERT | ICR_STARTUP | page);
+		wait_ms(1);
+	}
+}
+
+#define IOAPIC_VERSION 1
+#define IOAPIC_REDIRECTION 0x10
+
+static u32 ioapic_read(u32 reg)
+{
+	*(volatile u32 *)(ulong)IOAPIC_PAGE = reg;
+	return *(volatile u32 *)(ulong)(IOAPIC_PAGE + 0x10);
+}
+
+static void ioapic_write(u32 reg, u32 value)
+{
+	*(volatile u32 *)(ulong)IOAPIC_PAGE = reg;
+	*(volatile u32 *)(ulong)(IOAPIC_PAGE + 0x10) = value;
+}
+
+bool ioapic_present(void)
+{
+	u32 v = ioapic_read(IOAPIC_VERSION);
+
+	return v != 0xffffffffu && (v >> 16 & 0xff) >= 15;
+}
+
+void ioapic_route(u32 pin, u32 vector, u32 id)
+{
+	ioapic_write(IOAPIC_REDIRECTION + 2 * pin + 1, id << 24);
+	ioapic_write(IOAPIC_REDIRECTION + 2 * pin, vector);
+}
+
+void ioapic_mask(u32 pin)
+{
+	ioapic_write(IOAPIC_REDIRECTION + 2 * pin, LVT_MASKED);
+}
+
+void pic_mask_all(void)
+{
+	out8(0x21, 0xff);
+	out8(0xa1, 0xff);
+}

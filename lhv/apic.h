@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Local APIC (xAPIC mode) and I/O APIC (SDM: "Advanced Programmable Interrupt Controller (APIC)"). */
+#ifndef LHV_APIC_H
+#define LHV_APIC_H
+
+#include "core/base.h"
+
+#define APIC_PAGE 0xfee00000u
+#define IOAPIC_PAGE 0xfec00000u
+#define TIMER_HZ 500u
+
+/* This CPU's local APIC on, everything masked. */
+void apic_init(void);
+u32 apic_id(void);
+void apic_eoi(void);
+/* Is this vector pending (IRR) on this CPU? */
+bool apic_pending(u32 vector);
+void apic_timer_start(void); /* periodic, TIMER_HZ */
+void apic_timer_stop(void);
+/* Counts how fast the timer runs: call with the time that passes between begin and end. */
+void apic_timer_measure_begin(void);
+void apic_timer_measure_end(u32 ms);
+
+/* Fixed-delivery IPI. Waits until it is sent. */
+void apic_send(u32 apic_id, u32 vector);
+void apic_send_self(u32 vector);
+/* INIT, SIPI, SIPI to all but this CPU; page: start address / 4096 below 1 MiB. */
+void apic_start_others(u32 page);
+
+/* Routes an ISA interrupt (edge, high) to a CPU, or masks it. Is there an I/O APIC at all? */
+bool ioapic_present(void);
+void ioapic_route(u32 pin, u32 vector, u32 apic_id);
+void ioapic_mask(u32 pin);
+/* Masks both 8259s for good. */
+void pic_mask_all(void);
+
+#endif

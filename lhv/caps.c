@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* What the host says that it can do (SDM: "VMX Capability Reporting Facility"). */
+#include "core/fmt.h"
+#include "core/mem.h"
+#include "lhv/cpu.h"
+#include "lhv/disk.h"
+#include "lhv/ps2.h"
+#include "lhv/vmx.h"
+#include "x86/msr.h"
+
+struct vmx_caps vmx_caps;
+bool vmx_present;
+bool long_mode_present;
+
+#define CPUID_1_ECX_VMX (1u << 5)
+#define CPUID_EXT_EDX_LM (1u << 29)
+
+static void detect_ctl(enum ctl_word w, u32 plain, u32 true_msr)
+{
+	vmx_caps.ctl[w] = msr_read(vmx_caps.basic & VMX_BASIC_TRUE_CTLS && true_msr ? true_msr : plain);
+}
+
+void vmx_detect(void)
+{
+	u32 r[4];
+	u64 fc;
+
+	cpuid_raw(0x80000001, 0, r);
+	long_mode_present = r[3] & CPUID_EXT_EDX_LM;
+	cpuid_raw(1, 0, r);
+	if (!(r[2] & CPUID_1_ECX_VMX))
+		return;
+	/* Locked without VMX by the firmware: VMXON would be #GP. */
+	if (msr_read_try(MSR_FEATURE_CONTROL, &fc).kind != OUT_OK ||
+	    (fc & (FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX)) == FEATURE_CONTROL_LOCK)
+		return;
+	vmx_present = true;
+	vmx_caps.basic = msr_read(MSR_VMX_BASIC);
+	vmx_caps.misc = msr_read(MSR_VMX_MISC);
+	vmx_caps.cr0_fixed0 = msr_read(MSR_VMX_CR0_FIXED0);
+	vmx_caps.cr0_fixed1 = msr_read(MSR_VMX_CR0_FIXED1);
+	vmx_caps.cr4_fixed0 = msr_read(MSR_VMX_CR4_FIXED0);
+	vmx_caps.cr4_fixed1 = msr_read(MSR_VMX_CR4_FIXED1);
+	vmx_caps.vmcs_enum = msr_read(MSR_VMX_VMCS_ENUM);
+	detect_ctl(CTL_PIN, MSR_VMX_PINBASED_CTLS, MSR_VMX_TRUE_PINBASED_CTLS);
+	detect_ctl(CTL_PROC, MSR_VMX_PROCBASED_CTLS, MSR_VMX_TRUE_PROCBASED_CTLS);
+	detect_ctl(CTL_VMEXIT, MSR_VMX_EXIT_CTLS, MSR_VMX_TRUE_EXIT_CTLS);
+	detect_ctl(CTL_VMENTRY, MSR_VMX_ENTRY_CTLS, MSR_VMX_TRUE_ENTRY_CTLS);
+	if (ctl_allowed(&vmx_caps, CTL_PROC, PROC_activate_secondary_controls))
+		detect_ctl(CTL_PROC2, MSR_VMX_PROCBASED_CTLS2, 0);
+	if (ctl_allowed(&vmx_caps, CTL_PROC2, PROC2_enable_ept) || ctl_allowed(&vmx_caps, CTL_PROC2, PROC2_enable_vpid))
+		vmx_caps.ept_vpid = msr_read(MSR_VMX_EPT_VPID_CAP);
+}
+
+/* Capabilities that are no controls. */
+static const struct {
+	const char *name;
+	u64 ept_vpid; /* bits of IA32_VMX_EPT_VPID_CAP, or 0: see special_have */
+} specials[] = {
+	{ "VMX", 0 },
+	{ "execute-only EPT", EPT_CAP_EXECUTE_ONLY },
+	{ "EPT page-walk length 4", EPT_CAP_WALK4 },
+	{ "EPT memory type UC", EPT_CAP_UC },
+	{ "EPT memory type WB", EPT_CAP_WB },
+	{ "2-MByte EPT pages", EPT_CAP_2M },
+	{ "1-GByte EPT pages", EPT_CAP_1G },
+	{ "INVEPT", EPT_CAP_INVEPT },
+	{ "EPT accessed and dirty flags", EPT_CAP_AD },
+	{ "single-context INVEPT", EPT_CAP_INVEPT_SINGLE },
+	{ "all-context INVEPT", EPT_CAP_INVEPT_ALL },
+	{ "INVVPID", VPID_CAP_INVVPID },
+	{ "individual-address INVVPID", VPID_CAP_ADDRESS },
+	{ "single-context INVVPID", VPID_CAP_SINGLE },
+	{ "all-context INVVPID", VPID_CAP_ALL },
+	{ "single-context-retaining-globals INVVPID", VPID_CAP_SINGLE_GLOBALS },
+	{ "activity state HLT", 0 },
+	{ "long mode", 0 },
+	{ "PS/2 controller", 0 },
+	{ "ATA disk", 0 },
+};
+
+static bool special_have(const char *name)
+{
+	if (!strcmp(name, "VMX"))
+		return vmx_present;
+	if (!strcmp(name, "activity state HLT"))
+		return vmx_caps.misc >> 6 & 1;
+	if (!strcmp(name, "long mode"))
+		return long_mode_present;
+	if (!strcmp(name, "PS/2 controller"))
+		return ps2_present();
+	return disk_present();
+}
+
+const char *cap_name(u32 index)
+{
+	return index < ARRAY_SIZE(specials) ? specials[index].name : NULL;
+}
+
+bool cap_have(const char *name)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(specials); i++) {
+		if (strcmp(name, specials[i].name))
+			continue;
+		if (specials[i].ept_vpid)
+			return vmx_caps.ept_vpid & specials[i].ept_vpid;
+		return special_have(name);
+	}
+	for (u32 i = 0; i < ctl_table_count; i++)
+		if (!strcmp(name, ctl_table[i].text))
+			return ctl_allowed(&vmx_caps, ctl_table[i].word, 1u << ctl_table[i].bit);
+	return false;
+}
+
+bool cap_all(const char *names, char *missing, size_t size)
+{
+	while (*names) {
+		size_t n = 0;
+
+		while (names[n] && names[n] != ';')
+			n++;
+		fmt(missing, size, "%.*s", (int)n, names);
+		if (!cap_have(missing))
+			return false;
+		names += n;
+		while (*names == ';' || *names == ' ')
+			names++;
+	}
+	return true;
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "lhv/dump.h"
+
+#include "lhv/cpu.h"
+#include "lhv/report.h"
+#include "lhv/vmx.h"
+
+bool dump_wanted;
+
+void dump_read(struct vmcs_dump *d)
+{
+	for (u32 i = 0; i < vmcs_table_count; i++) {
+		u32 field = vmcs_table[i].encoding;
+		ulong low = 0, high = 0;
+
+		d->valid[i] = vmread_raw(field, &low).kind == OUT_OK;
+		if (d->valid[i] && sizeof(ulong) == 4 && vmcs_table[i].width == WIDTH_64)
+			d->valid[i] = vmread_raw(field + 1, &high).kind == OUT_OK;
+		d->value[i] = d->valid[i] ? low | (u64)high << 16 << 16 : 0;
+	}
+}
+
+void dump_print(const struct vmcs_dump *d, const char *tag)
+{
+	struct line l;
+
+	for (u32 i = 0; i < vmcs_table_count; i++) {
+		if (!d->valid[i])
+			continue;
+		say_start(&l, "vmcs");
+		line_u64(&l, "cpu", this_cpu()->number);
+		line_str(&l, "tag", tag);
+		line_str(&l, "field", vmcs_table[i].name);
+		line_hex(&l, "enc", vmcs_table[i].encoding);
+		line_hex(&l, "value", d->value[i]);
+		say_end(&l);
+	}
+}
+
+u32 dump_diff(const struct vmcs_dump *a, const struct vmcs_dump *b)
+{
+	struct line l;
+	u32 n = 0;
+
+	for (u32 i = vmcs_diff(a, b, 0); i < vmcs_table_count; i = vmcs_diff(a, b, i + 1)) {
+		say_start(&l, "diff");
+		line_u64(&l, "cpu", this_cpu()->number);
+		line_str(&l, "field", vmcs_table[i].name);
+		line_hex(&l, "a", a->value[i]);
+		line_hex(&l, "b", b->value[i]);
+		say_end(&l);
+		n++;
+	}
+	return n;
+}
+
+void dump_current(const char *tag)
+{
+	static struct vmcs_dump dumps[MAX_CPUS];
+	static u32 printed;
+	struct cpu *c = this_cpu();
+
+	if (!c->vmx_on || !c->vcpu || __atomic_fetch_add(&printed, 1, __ATOMIC_RELAXED) >= DUMPS_MAX)
+		return;
+	dump_read(&dumps[c->number]);
+	dump_print(&dumps[c->number], tag);
+}

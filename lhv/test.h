@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Test cases. A file of testcases/ has any number of
+ *
+ *	TEST(ept, violation_reaches_l1, .sdm = "EPT Violations", .needs = "enable EPT", .opt = OPT_ept)
+ *	{
+ *		... require(...), expect(...)
+ *	}
+ *
+ * The body gets `c`, the CPU that runs it (CPU 0), in VMX operation, interrupts off. What it allocates is
+ * given back afterwards. The metadata is in section .lhv_tests; tools read it from the image file.
+ */
+#ifndef LHV_TEST_H
+#define LHV_TEST_H
+
+#include "core/opt.h"
+#include "lhv/report.h"
+#include "lhv/vcpu.h"
+
+#define TEST_CANARY 0x1u   /* must fail; runs only when named without wildcards */
+#define TEST_TWO_CPUS 0x2u
+#define TEST_I386 0x4u     /* only the i386 image has it */
+#define TEST_AMD64 0x8u    /* only the amd64 image */
+
+/* Fixed-size, so that it can be read without knowing the image's pointers. harness/ knows the layout. */
+struct test_info {
+	char area[16];
+	char name[64];
+	char sdm[96];   /* title of the SDM's section */
+	char needs[96]; /* capabilities, separated by "; " */
+	u32 opt;        /* option bits whose capabilities it needs too, and that test_vcpu turns on */
+	u32 flags;
+};
+_Static_assert(sizeof(struct test_info) == 280, "harness/ reads this");
+
+typedef void test_fn(struct cpu *c);
+
+#define TEST(area_, name_, ...)                                                                          \
+	static test_fn test_##name_;                                                                     \
+	static const struct test_info info_##name_ __attribute__((section(".lhv_tests"), used, aligned(8))) = { \
+		.area = #area_, .name = #name_, __VA_ARGS__                                                  \
+	};                                                                                               \
+	static test_fn *const fn_##name_ __attribute__((section(".lhv_test_fns"), used)) = test_##name_; \
+	static void test_##name_(struct cpu *c __attribute__((unused)))
+
+extern const struct test_info lhv_tests_start[], lhv_tests_end[];
+extern test_fn *const lhv_test_fns_start[];
+
+/* Runs test number n of the image; all CPUs call it together. Prints its result. */
+void run_test(struct cpu *c, u32 n);
+/* How it ended, on CPU 0 after run_test. */
+enum verdict test_verdict(void);
+
+/* A vcpu with the features of `opt` (ept: a new root in v->eptp) turned on and everything written. */
+void test_vcpu(struct vcpu *v, struct cpu *c, u32 opt);
+/* Starts fn(arg) on another CPU, which is in VMX operation too and whose checks count for this test; and waits for its end. */
+void on_cpu(u32 number, void (*fn)(struct cpu *c, void *arg), void *arg);
+void join_cpu(u32 number);
+
+#endif

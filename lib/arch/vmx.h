@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* VMX instructions (lib/arch/vmx.asm): 0 VMsucceed, 1 VMfailInvalid, 2 VMfailValid, 3 fault. */
+#ifndef ARCH_VMX_H
+#define ARCH_VMX_H
+
+#include "core/base.h"
+
+/* General registers but RSP; vmx.asm knows the order. */
+struct gregs {
+	ulong ax, cx, dx, bx, bp, si, di;
+#ifdef __x86_64__
+	ulong r[8]; /* R8 to R15 */
+#endif
+};
+
+u32 vmx_on_raw(const u64 *pa);
+u32 vmx_off_raw(void);
+u32 vmx_clear_raw(const u64 *pa);
+u32 vmx_ptrld_raw(const u64 *pa);
+u32 vmx_ptrst_raw(u64 *pa);
+u32 vmx_launch_raw(void);
+u32 vmx_resume_raw(void);
+u32 vmx_call_raw(void);
+u32 vmx_read_raw(ulong field, ulong *value);
+u32 vmx_write_raw(ulong field, ulong value);
+u32 vmx_invept_raw(ulong type, const void *descriptor);
+u32 vmx_invvpid_raw(ulong type, const void *descriptor);
+
+/*
+ * Enters L2 (VMLAUNCH, or VMRESUME) with the current VMCS; 0 after a VM exit, with L2's registers in g.
+ * HOST_RIP must be vmx_exit_entry; HOST_RSP is set here. Interrupts off.
+ */
+u32 vmx_enter_raw(struct gregs *g, u32 resume);
+
+#endif
