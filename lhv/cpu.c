@@ -45,6 +45,11 @@ ulong cpu_idt_base(void)
 	return (ulong)idt;
 }
 
+ulong cpu_user_run(struct cpu *c, enum level l, ulong (*fn)(ulong), ulong arg)
+{
+	return user_run(fn, arg, user_stack_top(c, l), c->tss[l].sp0, RFLAGS_FIXED | RFLAGS_IF);
+}
+
 static void idt_set(u32 vector, ulong handler, u32 dpl)
 {
 	idt[vector] = (struct gate){
@@ -107,8 +112,8 @@ void cpu_load_tables(struct cpu *c)
 #else
 	c->gdt[SEL_CODE / 8] = 0x00cf9b000000ffffull;
 	c->gdt[SEL_USER_CODE / 8] = 0x00cffb000000ffffull;
-	c->tss[LEVEL_L1].ss0 = SEL_DATA;
-	c->tss[LEVEL_L2].ss0 = SEL_DATA;
+	c->tss[LEVEL_L1].sp0[1] = SEL_DATA;
+	c->tss[LEVEL_L2].sp0[1] = SEL_DATA;
 #endif
 	c->gdt[SEL_DATA / 8] = 0x00cf93000000ffffull;
 	c->gdt[SEL_USER_DATA / 8] = 0x00cff3000000ffffull;
@@ -116,8 +121,6 @@ void cpu_load_tables(struct cpu *c)
 	c->gdt[SEL_DATA32 / 8] = 0x00cf93000000ffffull;
 	gdt_tss(c, SEL_TSS1, &c->tss[LEVEL_L1]);
 	gdt_tss(c, SEL_TSS2, &c->tss[LEVEL_L2]);
-	c->tss[LEVEL_L1].sp0 = stack_top(c, LEVEL_L1);
-	c->tss[LEVEL_L2].sp0 = stack_top(c, LEVEL_L2);
 	load_gdt(&gdtr);
 	load_idt(&idtr);
 	load_tr(SEL_TSS1);

@@ -21,23 +21,15 @@ enum irq { IRQ_TIMER, IRQ_KEYBOARD, IRQ_MOUSE, IRQ_IPI, IRQ_SELF, IRQ_KINDS };
 #define SPURIOUS_VECTOR 0xff
 #define USER_GATE_VECTOR 0x80
 
-/* Task-state segment, as far as it is used (SDM: "Task-State Segment"). */
+/* Task-state segment, as far as it is used (SDM: "Task-State Segment"). Words, since RSP0 is misaligned on amd64. */
 struct tss {
-#ifdef __x86_64__
 	u32 reserved0;
-	ulong sp0;
-	u64 reserved[11];
-	u16 reserved1;
-	u16 io_map;
-#else
-	u32 back_link;
-	ulong sp0;
-	u32 ss0;
+	u32 sp0[2]; /* SP0, on i386 ESP0 and SS0 */
 	u32 reserved[22];
 	u16 trap;
 	u16 io_map;
-#endif
-} __attribute__((packed));
+};
+_Static_assert(sizeof(struct tss) == 104, "SDM: the TSS without I/O map has 104 bytes");
 
 /* What interrupts find on the stack (lib/arch/isr.asm). */
 struct frame {
@@ -98,5 +90,7 @@ void cpu_load_tables(struct cpu *c);
 ulong cpu_idt_base(void);
 ulong stack_top(struct cpu *c, enum level l);
 ulong user_stack_top(struct cpu *c, enum level l);
+/* Runs fn(arg) at CPL 3 of this level; see user_run. */
+ulong cpu_user_run(struct cpu *c, enum level l, ulong (*fn)(ulong), ulong arg);
 
 #endif

@@ -3,6 +3,7 @@
 #include "core/fmt.h"
 #include "core/mem.h"
 #include "lhv/apic.h"
+#include "lhv/cpu.h"
 #include "lhv/disk.h"
 #include "lhv/dump.h"
 #include "lhv/ept_setup.h"
@@ -15,6 +16,7 @@
 #include "lhv/screen.h"
 #include "lhv/serial.h"
 #include "lhv/smp.h"
+#include "lhv/vmx.h"
 
 void boot_main(u32 magic, const struct multiboot_info *info) __attribute__((noreturn));
 

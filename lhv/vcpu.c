@@ -22,14 +22,14 @@
 /* Copies L1's page tables as far as needed to have a private window of 4 KiB pages. */
 static void make_l2_tables(struct vcpu *v)
 {
-	u64 *top = (u64 *)(read_cr3() & PTE_ADDR);
+	u64 *top = (u64 *)(ulong)(read_cr3() & PTE_ADDR);
 	u64 *pdpt, *pd, *copy;
 
 #ifdef __x86_64__
 	copy = page_alloc();
 	v->l2_root = (ulong)copy;
 	memcpy(copy, top, PAGE_SIZE);
-	top = (u64 *)(top[0] & PTE_ADDR);
+	top = (u64 *)(ulong)(top[0] & PTE_ADDR);
 	pdpt = page_alloc();
 	memcpy(pdpt, top, PAGE_SIZE);
 	copy[0] = (ulong)pdpt | PTE_P | PTE_W | PTE_U;

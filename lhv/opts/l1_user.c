@@ -41,8 +41,7 @@ static void iterate(struct run *r)
 
 	s->wait_timer = !run_has(r, OPT_no_timer);
 	s->timer = c->count[LEVEL_L1][IRQ_TIMER];
-	expect_eq(user_run(user_body, (ulong)s, user_stack_top(c, LEVEL_L1), &c->tss[LEVEL_L1].sp0,
-			   RFLAGS_FIXED | RFLAGS_IF), 0x00c0ffee);
+	expect_eq(cpu_user_run(c, LEVEL_L1, user_body, (ulong)s), 0x00c0ffee);
 	/* SDM: "VMX Instruction Reference": in VMX root operation with CPL > 0, #GP(0). */
 	expect_out(s->cli, out_fault(VEC_GP, 0));
 	expect_out(s->vmread, out_fault(VEC_GP, 0));

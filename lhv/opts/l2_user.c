@@ -47,9 +47,7 @@ static ulong user_body(ulong arg)
 
 static ulong l2_body(ulong arg)
 {
-	struct cpu *c = this_cpu();
-
-	return user_run(user_body, arg, user_stack_top(c, LEVEL_L2), &c->tss[LEVEL_L2].sp0, RFLAGS_FIXED | RFLAGS_IF);
+	return cpu_user_run(this_cpu(), LEVEL_L2, user_body, arg);
 }
 
 static void expect_cpl3(void)

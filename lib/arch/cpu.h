@@ -57,9 +57,9 @@ void switch_stack(ulong top, void (*fn)(void *), void *arg) __attribute__((noret
 
 /*
  * Runs fn(arg) at CPL 3 and returns what it returns. user_stack: top, 16-byte aligned. tss_sp0: the
- * SP0/RSP0 field of the TSS in use, set so that interrupts land below this frame. flags: RFLAGS in user mode.
+ * ESP0/RSP0 field of the TSS in use, set so that interrupts land below this frame. flags: RFLAGS in user mode.
  */
-ulong user_run(ulong (*fn)(ulong), ulong arg, ulong user_stack, ulong *tss_sp0, ulong flags);
+ulong user_run(ulong (*fn)(ulong), ulong arg, ulong user_stack, u32 *tss_sp0, ulong flags);
 
 /* Symbols in assembly, for their addresses only. */
 extern u8 isr_stubs[], user_return_gate[], vmx_exit_entry[];
