@@ -23,6 +23,11 @@
 
 static bool present;
 
+bool disk_present(void)
+{
+	return present;
+}
+
 static bool wait_status(u8 clear, u8 set)
 {
 	for (u32 i = 0; i < WAIT_MAX; i++) {

@@ -43,7 +43,7 @@ static void apply_capabilities(struct run *r)
 	for (u32 i = 0; i < OPT_COUNT; i++) {
 		if (!(r->mask & ops[i]->bit))
 			continue;
-		if (cap_all(ops[i]->needs, missing, sizeof(missing)))
+		if (cap_all("VMX", missing, sizeof(missing)) && cap_all(ops[i]->needs, missing, sizeof(missing)))
 			r->effective |= ops[i]->bit;
 		else
 			result_set(&r->results[i], VERDICT_SKIP, "missing: %s", missing);

@@ -14,6 +14,7 @@ void ap_main(u32 number) __attribute__((noreturn));
 
 static void (*ap_body)(void);
 static u32 ready; /* CPUs that have their tables loaded */
+static u32 go;    /* cpu_count is final */
 
 /* First C code of the other CPUs. */
 void ap_main(u32 number)
@@ -24,6 +25,8 @@ void ap_main(u32 number)
 	apic_init();
 	c->apic_id = apic_id();
 	__atomic_fetch_add(&ready, 1, __ATOMIC_ACQ_REL);
+	while (!__atomic_load_n(&go, __ATOMIC_ACQUIRE))
+		cpu_pause();
 	ap_body();
 	for (;;)
 		halt();
@@ -56,6 +59,7 @@ u32 smp_start(u32 wanted, void (*body)(void))
 	cpu_count = ap_ticket < limit ? ap_ticket : limit;
 	while (__atomic_load_n(&ready, __ATOMIC_ACQUIRE) + 1 < cpu_count)
 		cpu_pause();
+	__atomic_store_n(&go, 1, __ATOMIC_RELEASE);
 	return cpu_count;
 }
 
