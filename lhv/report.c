@@ -15,6 +15,8 @@ struct tally tally;
 
 static struct lock print_lock;
 static u32 sequence = 1;
+static u32 panicking;
+#define PANIC_WAIT 1000000u /* spins */
 
 void say_start(struct line *l, const char *kind)
 {
@@ -110,7 +112,12 @@ void panic_at(const char *file, int line, const char *format, ...)
 	va_start(ap, format);
 	fmt_v(text, sizeof(text), format, ap);
 	va_end(ap);
-	/* Whoever holds the lock may be the one that is broken: break it. */
+	/* One panic is enough; the others' would garble it. */
+	while (__atomic_exchange_n(&panicking, 1, __ATOMIC_ACQ_REL))
+		halt();
+	/* Whoever holds the lock may be the one that is broken: wait for the length of a line, then go on without it. */
+	for (u32 i = 0; i < PANIC_WAIT && !lock_try(&print_lock); i++)
+		cpu_pause();
 	lock_release(&print_lock);
 	say_start(&l, "panic");
 	line_u64(&l, "cpu", this_cpu()->number);

@@ -33,10 +33,6 @@ static void check_l1(struct run *r)
 {
 	ulong cr0 = read_cr0();
 
-	irq_off();
-	/* SDM: "Restrictions on VMX Operation": PE and PG stay 1 in VMX root operation. */
-	expect_out(vmx_outcome(write_cr0_raw(cr0 & ~(ulong)CR0_PG)), out_fault(VEC_GP, 0));
-	expect_eq(read_cr0(), cr0);
 	if (!run_vmx_pause(r))
 		return;
 	expect_eq(paging_off_on(0) & (CR0_PG | CR0_PE), CR0_PE);

@@ -172,7 +172,3 @@ FN switch_stack
   cli
   hlt
   jmp .dead
-
-section .extable
-global extable_start
-extable_start:
