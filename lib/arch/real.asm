@@ -12,12 +12,13 @@
 %define S_B          SHARED + 4
 %define S_PRODUCT    SHARED + 8
 %define S_INT_COUNT  SHARED + 12
-%define S_IRQ_COUNT  SHARED + 16
-%define S_OPEN       SHARED + 20
-%define S_GDTR       SHARED + 24
+%define S_OPEN       SHARED + 16
+%define S_GDTR       SHARED + 20
+%define S_IRQ_COUNTS SHARED + 26
+%define IRQ_KINDS    5
 
 section .rodata
-global real_code, real_code_end, real_int_handler, real_irq_handler
+global real_code, real_code_end, real_int_handler, real_irq_handlers
 bits 16
 real_code:
   mov eax, [S_A]
@@ -42,9 +43,15 @@ real_code:
 real_int_handler:
   inc dword [S_INT_COUNT]
   iret
-real_irq_handler:
-  inc dword [S_IRQ_COUNT]
+align 8
+real_irq_handlers:              ; one of 8 bytes per kind of interrupt
+%assign k 0
+%rep IRQ_KINDS
+  align 8
+  inc dword [S_IRQ_COUNTS + 4 * k]
   iret
+%assign k k + 1
+%endrep
 real_code_end:
 
 section .text
