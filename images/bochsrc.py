@@ -61,16 +61,19 @@ def bochsrc(
     lines += [
         f"boot: {'disk' if disk is not None else 'cdrom'}",
         f"com1: enabled=1, mode=file, dev={quoted(com1_path)}",
-        f"port_e9_hack: enabled={port_e9:d}",
-        f"magic_break: enabled={magic_break:d}",
-        "speaker: enabled=0",
-        "sound: waveoutdrv=dummy",
+        # The speaker would open the machine's sound card, and `sound:` is an error in builds without sound.
+        "plugin_ctrl: speaker=0",
         f"log: {quoted(log_path)}",
         "panic: action=fatal",
         "error: action=report",
         "info: action=ignore",
         "debug: action=ignore",
     ]
+    # Both are off by default; in a build without debugger the second isn't even known.
+    if port_e9:
+        lines.append("port_e9_hack: enabled=1")
+    if magic_break:
+        lines.append("magic_break: enabled=1")
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,401 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Build Bochs 3.0 without its debugger from Debian's source package, into the user's cache folder.
+
+It is several times faster than the package's build and is used by the harness once it is there. Neither the download
+nor the build needs root. Interrupted, it goes on where it was. Exit codes: 0 done, 2 wrong usage, 3 it can't be built.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from images.bochsrc import detect
+from images.common import ImageError, read_file, write_file
+
+VERSION = "3.0"
+SUITE = "trixie"
+PACKAGE_VERSION = re.compile(r"3\.0\+dfsg-")
+# A second look besides apt's signed list, and the only one for --tarball.
+SHA256 = "78f6c73d4a6472d5130a87ab9dc306d02c7c71ed8e25b3a8ef642e2a7acd282b"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+APT_HELPER = Path("/usr/lib/apt/apt-helper")
+
+CONFIGURE = (
+    "--enable-all-optimizations",
+    "--enable-cpu-level=6",
+    "--enable-x86-64",
+    "--enable-vmx=2",
+    "--enable-svm",
+    "--enable-avx",
+    "--enable-evex",
+    "--enable-smp",
+    "--enable-cet",
+    "--enable-protection-keys",
+    "--enable-memtype",
+    "--disable-docbook",
+    "--with-nogui",
+)
+# No debug information: it makes up most of the compiler's output.
+COMPILER_FLAGS = "-O2 -pipe"
+
+BUILD_PACKAGES = ("g++", "make", "xz-utils")
+# The source package has no firmware in it; Bochs runs with that of these packages.
+FIRMWARE_PACKAGES = ("bochsbios", "vgabios")
+
+STEP_TIMEOUT = 3600  # seconds; a build takes some minutes on two cores
+PROGRESS_SECONDS = 15
+
+
+def default_folder() -> Path:
+    """Where this program puts Bochs, and where the harness looks for it."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path is to be ignored.
+    base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
+    return base / "lhv" / f"bochs-{VERSION}"
+
+
+def say(text: str) -> None:
+    print(f"bochs: {text}", flush=True)
+
+
+class Build:
+    """The steps. Each leaves a stamp, and is left out when its stamp says that the same has been done."""
+
+    def __init__(self, folder: Path, *, jobs: int, mirror: str, tarball: Path | None) -> None:
+        self.folder = folder
+        self.work = folder / "work"
+        self.source = self.work / f"bochs-{VERSION}"
+        self.log = folder / "build.log"
+        self.jobs = jobs
+        self.mirror = mirror
+        self.given = tarball
+        self.archive = self.work / f"bochs_{VERSION}+dfsg.orig.tar.xz"
+
+    @property
+    def binary(self) -> Path:
+        return self.folder / "bin" / "bochs"
+
+    @property
+    def facts(self) -> Path:
+        return self.folder / "version.json"
+
+    def is_done(self) -> bool:
+        """Whether the installed program is the one that this recipe makes."""
+        try:
+            facts = json.loads(self.facts.read_text())
+            return (
+                facts["configure"] == list(CONFIGURE)
+                and facts["compiler_flags"] == COMPILER_FLAGS
+                and facts["sha256"] == digest(self.binary)
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def run(self) -> None:
+        self.work.mkdir(parents=True, exist_ok=True)
+        with open(self.work / "lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("another build is running, waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.is_done():
+                return
+            started = time.monotonic()
+            self.fetch()
+            self.unpack()
+            self.configure()
+            self.compile()
+            self.install(time.monotonic() - started)
+
+    def stamp(self, step: str) -> Path:
+        return self.work / f"{step}.done"
+
+    def stamped(self, step: str, value: str) -> bool:
+        try:
+            return self.stamp(step).read_text() == value
+        except OSError:
+            return False
+
+    def fetch(self) -> None:
+        if self.given is not None:
+            if digest(self.given) != SHA256:
+                raise ImageError(f"{self.given} is not Debian's bochs_{VERSION}+dfsg.orig.tar.xz (SHA256 differs)")
+            write_file(self.archive, read_file(self.given))
+        if self.archive.is_file() and digest(self.archive) == SHA256:
+            say(f"source is here: {self.archive.name}")
+            return
+        if self.stamped("fetch", SHA256):
+            self.stamp("fetch").unlink()
+        say(f"fetching Debian's source package (suite {SUITE})")
+        fetch_source(self.archive, self.work / "apt", self.mirror or debian_mirror(), self.log)
+        write_file(self.stamp("fetch"), SHA256.encode())
+
+    def unpack(self) -> None:
+        if self.stamped("unpack", SHA256):
+            return
+        say("unpacking")
+        shutil.rmtree(self.source, ignore_errors=True)
+        for later in ("configure", "compile"):
+            self.stamp(later).unlink(missing_ok=True)
+        self.step(["tar", "--no-same-owner", "-xJf", str(self.archive), "-C", str(self.work)], self.work)
+        write_file(self.stamp("unpack"), SHA256.encode())
+
+    def configure(self) -> None:
+        value = " ".join([*CONFIGURE, COMPILER_FLAGS])
+        if self.stamped("configure", value):
+            say("going on with the objects of an earlier build")
+            return
+        say("configuring")
+        if (self.source / "Makefile").exists():
+            self.step(["make", "clean"], self.source)
+        flags = {"CFLAGS": COMPILER_FLAGS, "CXXFLAGS": COMPILER_FLAGS}
+        self.step(["./configure", f"--prefix={self.folder}", *CONFIGURE], self.source, flags)
+        write_file(self.stamp("configure"), value.encode())
+
+    def compile(self) -> None:
+        total = len(list(self.source.rglob("*.cc")))
+        say(f"compiling with {self.jobs} jobs, log in {self.log}")
+        self.step(["make", f"-j{self.jobs}"], self.source, progress=lambda: self.say_progress(total))
+
+    def say_progress(self, total: int) -> None:
+        objects = sum(1 for _ in self.source.rglob("*.o"))
+        # Not all sources belong to this configuration, so this is no percentage.
+        say(f"  {objects} objects (of {total} sources at most)")
+
+    def install(self, seconds: float) -> None:
+        stripped = self.work / "bochs.stripped"
+        self.step(["strip", "-o", str(stripped), str(self.source / "bochs")], self.work)
+        write_file(self.binary, read_file(stripped))
+        try:
+            self.binary.chmod(0o755)
+        except OSError as e:
+            raise ImageError(f"{self.binary}: {e.strerror}") from e
+        version, debugger = detect(self.binary)
+        if version != tuple(int(part) for part in VERSION.split(".")) or debugger:
+            raise ImageError(f"{self.binary} says version {version}, debugger {debugger}: not what was to be built")
+        facts = {
+            "version": VERSION,
+            "source": self.archive.name,
+            "source_sha256": SHA256,
+            "configure": list(CONFIGURE),
+            "compiler_flags": COMPILER_FLAGS,
+            "sha256": digest(self.binary),
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "seconds": round(seconds),
+        }
+        write_file(self.facts, (json.dumps(facts, indent=2) + "\n").encode())
+
+    def clean(self) -> None:
+        shutil.rmtree(self.source, ignore_errors=True)
+        shutil.rmtree(self.work / "apt", ignore_errors=True)
+        for step in ("unpack", "configure", "compile"):
+            self.stamp(step).unlink(missing_ok=True)
+
+    def step(self, command: Sequence[str], folder: Path, env: dict[str, str] | None = None, progress=None) -> None:
+        logged_run(command, self.log, folder=folder, env=env, progress=progress)
+
+
+def logged_run(command: Sequence[str], log: Path, *, folder: Path, env=None, progress=None) -> None:
+    """Run a command niced, its output into the log; whatever ends this program ends the command too."""
+    with open(log, "ab") as out:
+        out.write(f"\n$ {' '.join(command)}\n".encode())
+        out.flush()
+        try:
+            process = subprocess.Popen(
+                ["nice", *command],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "LC_ALL": "C", **(env or {})},
+                process_group=0,
+            )
+        except OSError as e:
+            raise ImageError(f"{command[0]}: {e}") from e
+        try:
+            status = wait(process, progress)
+        except BaseException:
+            # SIGINT lets make remove the object file that it is writing, so that the next run can go on.
+            stop_group(process)
+            raise
+    if status != 0:
+        tail = log.read_text(errors="replace").splitlines()[-15:]
+        raise ImageError("\n".join([f"{command[0]} failed with status {status}; the end of {log}:", *tail]))
+
+
+def wait(process: subprocess.Popen[bytes], progress) -> int:
+    deadline = time.monotonic() + STEP_TIMEOUT
+    while time.monotonic() < deadline:
+        try:
+            return process.wait(PROGRESS_SECONDS)
+        except subprocess.TimeoutExpired:
+            if progress:
+                progress()
+    raise ImageError(f"{process.args} took more than {STEP_TIMEOUT} s")
+
+
+def stop_group(process: subprocess.Popen[bytes]) -> None:
+    import signal
+
+    for sign in (signal.SIGINT, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def digest(path: Path) -> str:
+    try:
+        with open(path, "rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+    except OSError as e:
+        raise ImageError(f"{path}: {e.strerror}") from e
+
+
+def debian_mirror() -> str:
+    """The address that this machine gets Debian's packages from."""
+    targets = output(["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"])
+    suites = {"bullseye", "bookworm", "trixie", "forky", "sid", "stable", "testing", "unstable", "oldstable"}
+    for line in targets.splitlines():
+        uri, release, component = line.split("|")
+        if release in suites and component == "main":
+            return uri
+    raise ImageError("apt has no Debian mirror configured: give one by --mirror, or the source by --tarball")
+
+
+def output(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, env={**os.environ, "LC_ALL": "C"}
+        )
+    except (OSError, subprocess.SubprocessError) as e:
+        raise ImageError(f"{command[0]}: {e}") from e
+    if done.returncode != 0:
+        raise ImageError(f"{' '.join(command[:2])} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def fetch_source(archive: Path, folder: Path, mirror: str, log: Path) -> None:
+    """Get the upstream tarball by apt, with lists of our own: the system's are neither read nor changed.
+
+    Only this file is taken: Debian's patches concern packaging, and a mirror may lack the .dsc.
+    """
+    for needed, package in ((KEYRING, "debian-archive-keyring"), (APT_HELPER, "apt")):
+        if not needed.exists():
+            raise ImageError(f"{needed} is missing (Debian package {package})")
+    for part in ("lists/partial", "cache/archives/partial"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    sources = folder / "sources.list"
+    write_file(sources, f"deb-src [signed-by={KEYRING}] {mirror} {SUITE} main\n".encode())
+    options = [
+        f"-oDir::Etc::sourcelist={sources}",
+        "-oDir::Etc::sourceparts=/dev/null",
+        f"-oDir::State::lists={folder}/lists",
+        f"-oDir::Cache={folder}/cache",
+        # Without this apt complains, as root, that its own user can't write to our folder.
+        f"-oAPT::Sandbox::User={user_name()}",
+    ]
+    logged_run(["apt-get", *options, "update"], log, folder=folder)
+    name, sha256, directory = source_entry(output(["apt-cache", *options, "showsrc", "--only-source", "bochs"]))
+    if sha256 != SHA256:
+        raise ImageError(f"{name} in suite {SUITE} has changed: SHA256 {sha256}, expected {SHA256}")
+    uri = f"{mirror.rstrip('/')}/{directory}/{name.replace('+', '%2b')}"
+    fetched = folder / name
+    logged_run([str(APT_HELPER), *options, "download-file", uri, str(fetched), f"SHA256:{sha256}"], log, folder=folder)
+    if digest(fetched) != sha256:
+        raise ImageError(f"{name}: SHA256 differs from the one in Debian's list")
+    os.replace(fetched, archive)
+
+
+def user_name() -> str:
+    import getpass
+
+    return getpass.getuser()
+
+
+def source_entry(text: str) -> tuple[str, str, str]:
+    """Name, SHA256 and folder of the upstream tarball, from `apt-cache showsrc`."""
+    for entry in text.split("\n\n"):
+        version = re.search(r"^Version: (.*)$", entry, re.M)
+        directory = re.search(r"^Directory: (.*)$", entry, re.M)
+        sums = re.search(r"^Checksums-Sha256:\n((?: .*\n?)+)", entry, re.M)
+        if not (version and directory and sums and PACKAGE_VERSION.match(version[1])):
+            continue
+        for line in sums[1].splitlines():
+            sha256, _, name = line.split()
+            if name.endswith(".orig.tar.xz"):
+                return name, sha256, directory[1]
+    raise ImageError(f"the mirror's suite {SUITE} has no source package bochs {VERSION}")
+
+
+def install_packages() -> None:
+    script = Path(__file__).resolve().parent / "deps.sh"
+    if subprocess.run([str(script), *BUILD_PACKAGES, *FIRMWARE_PACKAGES]).returncode != 0:
+        raise ImageError("build dependencies are missing")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="build_bochs.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=default_folder(), help="where to (default: %(default)s)")
+    parser.add_argument("--jobs", "-j", type=int, default=os.cpu_count() or 1, help="compilers at a time")
+    parser.add_argument("--mirror", default="", help="a Debian mirror (default: the one that apt is configured for)")
+    parser.add_argument("--tarball", type=Path, help=f"bochs_{VERSION}+dfsg.orig.tar.xz that you have already")
+    parser.add_argument("--keep", action="store_true", help="keep source and objects after a successful build")
+    parser.add_argument("--force", action="store_true", help="build even if there is one")
+    arguments = parser.parse_args(argv)
+    if arguments.jobs < 1:
+        parser.error("--jobs must be at least 1")
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse(argv)
+    build = Build(
+        arguments.folder.absolute(), jobs=arguments.jobs, mirror=arguments.mirror, tarball=arguments.tarball
+    )
+    try:
+        if arguments.force:
+            build.facts.unlink(missing_ok=True)
+        if build.is_done():
+            say(f"{build.binary} is up to date")
+            return 0
+        install_packages()
+        build.run()
+        if not arguments.keep:
+            build.clean()
+        say(f"{build.binary} is ready")
+    except ImageError as e:
+        print(f"bochs: {e}", file=sys.stderr)
+        return 3
+    except OSError as e:
+        print(f"bochs: {e.filename or ''}: {e.strerror}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("bochs: interrupted; the next run goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
