@@ -21,7 +21,7 @@ static struct {
 } now;
 
 static enum verdict worst_of[MAX_CPUS];
-static u32 results_of[MAX_CPUS];
+static u32 items_of[MAX_CPUS];
 
 static bool selected(const struct cmdline *c, const struct test_info *t)
 {
@@ -82,8 +82,8 @@ static void run_item(struct cpu *c)
 		v = test_verdict();
 	}
 	worst_of[c->number] = verdict_worse(worst_of[c->number], v);
-	results_of[c->number]++;
-	screen_cpu(c->number, id, worst_of[c->number], results_of[c->number]);
+	items_of[c->number]++;
+	screen_cpu(c->number, id, worst_of[c->number], items_of[c->number]);
 }
 
 void plan_follow(void)

@@ -42,11 +42,11 @@ void screen_status(const char *text)
 	put_line(0, TITLE, line);
 }
 
-void screen_cpu(u32 cpu, const char *item, enum verdict worst, u32 results)
+void screen_cpu(u32 cpu, const char *item, enum verdict worst, u32 items)
 {
 	char line[COLUMNS + 1];
 
-	fmt(line, sizeof(line), " CPU %u  %-5s  %5u results   %s", cpu, verdict_name(worst), results, item);
+	fmt(line, sizeof(line), " CPU %u  %-5s  %5u items   %s", cpu, verdict_name(worst), items, item);
 	put_line(CPU_ROW + cpu, colour[worst], line);
 }
 

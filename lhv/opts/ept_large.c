@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* 0x100: 2 MiB EPT pages (and one of 1 GiB where offered), swapped each iteration, split and joined. */
+#include "core/mem.h"
 #include "lhv/ept_setup.h"
 #include "lhv/guest.h"
 #include "lhv/mem.h"
@@ -15,7 +16,19 @@ struct seen {
 struct state {
 	struct seen seen;
 	u32 split_frame; /* 4 KiB page that replaces one of a split large page */
+	/* Page tables for splitting, one per root: joining again drops them, so they serve in each iteration. */
+	void *table[2];
+	u32 next_table;
 };
+
+static u64 table_again(void *ctx)
+{
+	struct state *s = ctx;
+	void *table = s->table[s->next_table++ % 2];
+
+	memset(table, 0, PAGE_SIZE);
+	return (ulong)table;
+}
 
 /* Each CPU has its own page in both frames; all CPUs use the same frames. */
 static u32 offset_of(const struct run *r)
@@ -41,8 +54,20 @@ static void setup(struct run *r)
 	struct state *s = run_state(r, OPT_ept_large);
 
 	s->split_frame = (u32)(ulong)page_alloc();
+	s->table[0] = page_alloc();
+	s->table[1] = page_alloc();
 	s->seen.offset = offset_of(r);
 	s->seen.read_giant = vmx_caps.ept_vpid & EPT_CAP_1G;
+}
+
+/* One 4 KiB page inside of the large page at gpa goes somewhere else. */
+static void split(struct run *r, struct state *s, u64 gpa, u64 pa)
+{
+	struct ept_mem mem = { table_again, heap_ept_mem.map, s };
+
+	for (u32 k = 0; k < 2; k++)
+		if (r->ept_root[k] && !ept_set(&mem, r->ept_root[k], gpa, 1, ept_leaf(pa, 1, EPT_RWX, memory_type(pa))))
+			panic("a large page can't be split");
 }
 
 static ulong l2_look(ulong arg)
@@ -85,7 +110,7 @@ static void iterate(struct run *r)
 	expect_seen(r, s, swap ? in_b : in_a, swap ? in_a : in_b);
 	/* Split window A: its page with the stamp is somewhere else now, the rest where it was. */
 	*(u32 *)(ulong)(s->split_frame + 0x10) = 0x51170000 + r->i;
-	run_ept_map(r, GPA_LARGE_A + (offset_of(r) & ~(PAGE_SIZE - 1)), s->split_frame, EPT_RWX);
+	split(r, s, GPA_LARGE_A + (offset_of(r) & ~(PAGE_SIZE - 1)), s->split_frame);
 	run_invept(r);
 	expect_seen(r, s, 0x51170000 + r->i, swap ? in_a : in_b);
 }
