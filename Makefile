@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# What there is: make help.
+
+# Debian's python3, because Debian's modules (pytest, rich, ...) are installed for that one: another may come first in PATH.
+PYTHON ?= /usr/bin/python3
+JOBS ?= $(shell nproc)
+# For run, test and test-all: more options for run_tests.py, for example ARGS="--arch amd64 --opt 0x3c".
+ARGS ?=
+# Set to skip the look at Debian's packages, for systems that have the tools from elsewhere.
+NO_DEPS ?=
+
+REPORT := build/report
+REPORTS = --json $(REPORT)/report.json --junit $(REPORT)/report.xml --html $(REPORT)/report.html
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## this list
+	@echo 'Targets:'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | sort -u | \
+		while IFS='|' read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+	@echo
+	@echo 'Variables: ARGS="..." for run_tests.py, LHV_OPT=0x3c (mask without a command line), CC=clang, JOBS=N'
+
+.PHONY: all
+all: lhv images iso ## kernels, disk images, ISOs
+
+-include lhv/build.mk unit/unit.mk
+include images/images.mk
+lhv: ## the kernels, build/lhv/lhv-{i386,amd64}.elf
+unit: ## tests of the pure code, built for and run on this machine
+
+# The package names are in one file, by group.
+packages = $(shell sed -n 's/^$(1) *//p' images/packages.txt)
+need = $(if $(NO_DEPS),@true,@images/deps.sh $(call packages,$(1)))
+# The build is a second make, so that nothing is built before the packages are there, whatever -j says.
+build = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS)) --no-print-directory
+
+.PHONY: deps
+deps: ## installs missing Debian packages (by sudo if not root), says which
+	$(call need,run)
+
+.PHONY: deps-lint
+deps-lint:
+	$(call need,lint)
+
+.PHONY: run
+run: deps ## boots lhv in Bochs and prints a verdict for every option mask
+	@$(build) products
+	$(PYTHON) run_tests.py --stack bochs $(ARGS)
+
+.PHONY: test
+test: deps ## unit tests, self-tests, and the default runs
+	@$(build) products
+	@$(build) unit
+	$(PYTHON) -m pytest -q -n $(JOBS) images/tests harness/tests
+	@mkdir -p $(REPORT)
+	$(PYTHON) run_tests.py $(REPORTS) $(ARGS)
+
+.PHONY: test-all
+test-all: test lint ## test, lint, and the full matrix of CPU models and numbers of CPUs
+	$(PYTHON) run_tests.py --stack bochs --cpus 2 $(ARGS)
+	$(PYTHON) run_tests.py --stack bochs --cpu-model corei7_skylake_x $(ARGS)
+	$(PYTHON) run_tests.py --stack bochs --cpu-model corei7_sandy_bridge_2600k $(ARGS)
+
+.PHONY: bench
+bench: deps ## measures boot, default run and tests; prints a table
+	@$(build) products
+	$(PYTHON) -m harness.bench $(ARGS)
+
+# What the harness needs to run lhv.
+.PHONY: products
+products: lhv $(TABLES)
+
+.PHONY: bochs
+bochs: ## builds Bochs 3.0 into your cache folder, several times faster than Debian's package
+	$(if $(NO_DEPS),,@images/deps.sh python3)
+	$(PYTHON) images/build_bochs.py $(ARGS)
+
+C_FILES = $(shell git ls-files '*.c' '*.h')
+C_SOURCES = $(shell git ls-files 'lib/core/*.c' 'lhv/*.c' 'testcases/*.c')
+
+.PHONY: format
+format: deps-lint ## clang-format on all C files
+	clang-format -i $(C_FILES)
+
+.PHONY: lint
+lint: deps deps-lint ## clang-format check, clang-tidy, and a build by clang
+	clang-format --dry-run -Werror $(C_FILES)
+	clang-tidy --quiet $(C_SOURCES) -- $(filter-out -M%,$(LHV_CFLAGS)) -m64 -DLHV_OPT=$(LHV_OPT)u
+	@$(build) CC=clang LHV_DIR=build/clang lhv
+
+.PHONY: clean
+clean: ## removes everything that was built here (not Bochs in the cache folder)
+	rm -rf build .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
