@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What every back end offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.judge import End
+
+@dataclass(frozen=True)
+class Boot:
+    """One start of a machine. Either a multiboot kernel with its command line, or a disk."""
+
+    cpus: int
+    kernel: Path | None = None
+    cmdline: str = ""
+    disk: Path | None = None
+    memory_mb: int = 64
+
+
+@dataclass(frozen=True)
+class Launch:
+    argv: tuple[str, ...]
+    com1: Path  # doesn't exist yet
+    logs: tuple[Path, ...]  # the emulator's own words, to be read after the end
+
+
+@dataclass(frozen=True)
+class Engine(ABC):
+    name: str
+    version: str
+    model: str
+    skip: str = ""  # why nothing can be run, though nothing is broken: all is SKIP without booting
+
+    @property
+    def counts_instructions(self) -> bool:
+        """The time-stamp counter counts emulated instructions."""
+        return False
+
+    @property
+    @abstractmethod
+    def exit_word(self) -> str:
+        """lhv's exit= for this machine."""
+
+    @abstractmethod
+    def prepare(self, boot: Boot, folder: Path) -> Launch:
+        """Writes what the emulator needs into an empty folder, which will be its working directory.
+
+        Raises EnvironmentProblem.
+        """
+
+    @abstractmethod
+    def explain(self, status: int, console: str, said_something: bool) -> End:
+        """The emulator ended by itself before the guest was done: CRASH, or INFRA if it never ran the guest."""
+
+
+def last_words(text: str, limit: int = 160) -> str:
+    """The last line that isn't empty, for a reason."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip(" =\t\0")]
+    return lines[-1][-limit:] if lines else "no message"
+
+
+def status_text(status: int) -> str:
+    return f"killed by signal {-status}" if status < 0 else f"exit status {status}"

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What each host is expected to do, from harness/expect/*.toml (docs/expectations.md)."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from harness.errors import EnvironmentProblem
+from harness.verdicts import Outcome, Verdict
+
+FOLDER = Path(__file__).parent / "expect"
+
+# A host can't be known not to start, and to be good or to skip is no deviation.
+_LISTABLE = {v.name: v for v in Verdict if v not in (Verdict.GOOD, Verdict.SKIP, Verdict.INFRA)}
+_MISSING = "missing: "
+
+
+@dataclass(frozen=True)
+class Known:
+    ids: tuple[str, ...]  # globs over ids without the stack: amd64/2cpu/opt/0x003c/ept/cpu1
+    verdict: Verdict
+    reason: str
+    link: str = ""
+    evidence: str = ""
+    models: tuple[str, ...] = ()  # empty: all
+    match: str = ""  # regular expression that the seen reason must contain; empty: any reason
+
+    def covers(self, id: str, model: str) -> bool:
+        return (not self.models or model in self.models) and any(fnmatchcase(id, g) for g in self.ids)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the data says of one result, and how what was seen compares."""
+
+    verdict: Verdict
+    outcome: Outcome
+    known: Known | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Expectations:
+    source: str  # file, or "" if there is no data
+    absent: Mapping[str, frozenset[str]]  # model: capabilities that it rightly lacks
+    known: tuple[Known, ...]
+
+    def judge(self, id: str, model: str, verdict: Verdict, reason: str) -> Expected:
+        """Holds a verdict against the data. `id` is without the stack."""
+        entries = [k for k in self.known if k.covers(id, model)]
+        for known in entries:
+            if verdict is known.verdict and re.search(known.match, reason):
+                return Expected(known.verdict, Outcome.KNOWN, known)
+        if verdict is Verdict.SKIP:
+            return self._judge_skip(model, reason)
+        if entries:
+            first = entries[0]
+            outcome = Outcome.UNEXPECTED_GOOD if verdict is Verdict.GOOD else Outcome.UNEXPECTED
+            return Expected(first.verdict, outcome, first, f"known as {first.verdict.name}: {first.reason}")
+        return Expected(Verdict.GOOD, Outcome.OK if verdict is Verdict.GOOD else Outcome.UNEXPECTED)
+
+    def _judge_skip(self, model: str, reason: str) -> Expected:
+        if not reason.startswith(_MISSING):
+            return Expected(Verdict.SKIP, Outcome.OK)
+        capability = reason[len(_MISSING) :]
+        if model not in self.absent:
+            return Expected(Verdict.SKIP, Outcome.OK, note=f"no data on {model}")
+        if capability in self.absent[model]:
+            return Expected(Verdict.SKIP, Outcome.OK)
+        return Expected(Verdict.GOOD, Outcome.UNEXPECTED, note=f"{model} is expected to have {capability}")
+
+
+NONE = Expectations("", {}, ())
+
+
+def _check_keys(where: str, table: Mapping[str, Any], required: set[str], optional: set[str]) -> None:
+    if unknown := set(table) - required - optional:
+        raise EnvironmentProblem(f"{where}: unknown key {sorted(unknown)[0]!r}")
+    if missing := required - set(table):
+        raise EnvironmentProblem(f"{where}: {sorted(missing)[0]!r} is missing")
+
+
+def _strings(where: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) and v for v in value):
+        raise EnvironmentProblem(f"{where}: must be a text or a list of texts")
+    return tuple(value)
+
+
+def _parse_known(where: str, entry: Mapping[str, Any]) -> Known:
+    _check_keys(where, entry, {"id", "verdict", "reason", "evidence"}, {"link", "models", "match"})
+    if entry["verdict"] not in _LISTABLE:
+        raise EnvironmentProblem(f"{where}: verdict must be one of {', '.join(_LISTABLE)}")
+    for key in ("reason", "evidence", "link", "match"):
+        if key in entry and (not isinstance(entry[key], str) or not entry[key].strip()):
+            raise EnvironmentProblem(f"{where}: {key} must be a text")
+    try:
+        re.compile(entry.get("match", ""))
+    except re.error as e:
+        raise EnvironmentProblem(f"{where}: match: {e}") from e
+    models = _strings(f"{where}: models", entry["models"]) if "models" in entry else ()
+    return Known(
+        _strings(f"{where}: id", entry["id"]), _LISTABLE[entry["verdict"]], entry["reason"],
+        entry.get("link", ""), entry["evidence"], models, entry.get("match", ""),
+    )  # fmt: skip
+
+
+def parse(text: str, where: str) -> Expectations:
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise EnvironmentProblem(f"{where}: {e}") from e
+    _check_keys(where, data, {"schema"}, {"models", "known"})
+    if data["schema"] != 1:
+        raise EnvironmentProblem(f"{where}: schema must be 1")
+    absent = {}
+    for model, entry in data.get("models", {}).items():
+        _check_keys(f"{where}: models.{model}", entry, {"absent"}, set())
+        names = entry["absent"]
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            raise EnvironmentProblem(f"{where}: models.{model}.absent must be a list of texts")
+        absent[model] = frozenset(names)
+    known = [_parse_known(f"{where}: known[{i}]", e) for i, e in enumerate(data.get("known", []))]
+    return Expectations(where, absent, tuple(known))
+
+
+def load(path: Path) -> Expectations:
+    try:
+        return parse(path.read_text(), path.name)
+    except OSError as e:
+        raise EnvironmentProblem(f"{path}: {e.strerror}") from e
+
+
+@lru_cache
+def of_host(host: str, version: str, folder: Path = FOLDER) -> Expectations:
+    """The most specific file: bochs-2.7.1, bochs-2.7, bochs-2, bochs. No file: no data."""
+    parts = re.split(r"[.+-]", version) if version else []
+    for n in range(len(parts), 0, -1):
+        path = folder / f"{host}-{'.'.join(parts[:n])}.toml"
+        if path.is_file():
+            return load(path)
+    path = folder / f"{host}.toml"
+    return load(path) if path.is_file() else NONE

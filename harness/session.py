@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Runs the items of one group: boots lhv as often as it takes to get behind every crash and hang."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.cases import Item, ResultKey
+from harness.engines import Boot, Engine
+from harness.errors import EnvironmentProblem
+from harness.judge import End, Seen, judge
+from harness.process import Child
+from harness.settings import Settings
+from harness.transcript import Request, Transcript
+from harness.verdicts import Verdict
+from harness.watch import Limits, Listener, Watched, watch
+from harness.wire import LineReader
+
+# A guest that sleeps doesn't use CPU time: so long on the clock, for each second of CPU time allowed, and at least.
+_WALL_FACTOR, _WALL_MIN = 6, 60.0
+
+
+@dataclass
+class BootInfo:
+    """What is told of one boot in the reports."""
+
+    command: list[str]
+    cmdline: str
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    first_end: int | None = None  # time-stamp counter at the end of the first item
+    items: int = 0
+    end: str = ""
+    caps: dict[str, bool] = field(default_factory=dict)
+
+
+@dataclass
+class ItemRun:
+    """What came of one item."""
+
+    seen: dict[ResultKey, Seen]
+    boot: int | None = None  # index; None: not booted
+    log: str = ""
+    instructions: int | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class GroupRun:
+    counts_instructions: bool = False
+    items: dict[str, ItemRun] = field(default_factory=dict)
+    boots: list[BootInfo] = field(default_factory=list)
+
+
+class LhvListener:
+    """Feeds a transcript."""
+
+    def __init__(self, request: Request):
+        self.transcript = Transcript(request)
+        self._reader = LineReader()
+
+    @property
+    def over(self) -> bool:
+        return self.transcript.over
+
+    @property
+    def progress(self) -> int:
+        return self.transcript.progress
+
+    @property
+    def last(self) -> str:
+        line = self.transcript.last_line
+        return f"{line.kind} {line.fields.get('id', '')}".strip() if line else ""
+
+    def feed(self, data: bytes) -> None:
+        for line in self._reader.feed(data):
+            self.transcript.feed(line)
+
+
+def limits_for(timeout: float, cpus: int, steps: int) -> Limits:
+    """Emulating n CPUs takes n times as long. steps: how often a stall may be followed by progress."""
+    stall = timeout * cpus
+    return Limits(stall, max(_WALL_MIN, stall * _WALL_FACTOR), stall * (steps + 1))
+
+
+def cmdline(request: Request, settings: Settings, exit_word: str) -> str:
+    """docs/protocol.md, "lhv's command line"."""
+    words = [item.word for item in request.items]
+    masks = ",".join(value for kind, value in words if kind == "opt")
+    tests = ",".join(value for kind, value in words if kind == "test")
+    parts = [f"opt={masks}" if masks else "", f"test={tests}" if tests else ""]
+    if settings.iterations:
+        parts.append(f"iter={settings.iterations}")
+    parts += [f"cpus={request.cpus}", f"seed={settings.seed}", f"run={request.token}"]
+    parts += [f"from={request.first}", f"exit={exit_word}"]
+    return " ".join(p for p in parts if p)
+
+
+@contextmanager
+def boot_folder(keep: str, name: str) -> Iterator[Path]:
+    """A folder that nobody has used before; it stays only if asked for."""
+    prefix = re.sub(r"[^A-Za-z0-9.-]+", "-", name) + "-"
+    if keep:
+        Path(keep).mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{'' if keep else 'lhv-'}{prefix}", dir=keep or None)).resolve()
+    try:
+        yield folder
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def boot(engine: Engine, machine: Boot, listener: Listener, limits: Limits, folder: Path) -> tuple[Watched, list[str]]:
+    """One boot. What is wrong with this machine comes back as INFRA."""
+    try:
+        launch = engine.prepare(machine, folder)
+        (folder / "boot.json").write_text(json.dumps({"cmdline": machine.cmdline, "argv": launch.argv}))
+        console = folder / "console.log"
+
+        def explain(status: int) -> End:
+            texts = [p.read_text(errors="replace") for p in (console, *launch.logs) if p.is_file()]
+            return engine.explain(status, "\n".join(texts), listener.progress > 0)
+
+        with Child(launch.argv, folder, console) as child:
+            watched = watch(child, launch.com1, listener, limits, explain)
+    except EnvironmentProblem as e:
+        return Watched(b"", End(Verdict.INFRA, str(e)), 0.0, 0.0), []
+    except OSError as e:
+        return Watched(b"", End(Verdict.INFRA, f"{e.filename or folder}: {e.strerror}"), 0.0, 0.0), []
+    if _full(folder) and not listener.over:
+        watched.end = End(Verdict.INFRA, f"{folder}: {os.strerror(errno.ENOSPC)}")
+    return watched, list(launch.argv)
+
+
+def _full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < 4096
+
+
+def run_group(
+    engine: Engine, arch: str, cpus: int, items: Sequence[Item], settings: Settings, name: str
+) -> GroupRun:
+    """Every item gets its verdicts. Each boot gets at least one item further, so it ends."""
+    out = GroupRun(engine.counts_instructions)
+    if engine.skip:
+        skip = Seen(Verdict.SKIP, f"environment: {engine.skip}")
+        out.items = {i.id: ItemRun(dict.fromkeys(i.keys(cpus), skip)) for i in items}
+        return out
+    first: int | None = 0
+    while first is not None:
+        request = Request(secrets.token_hex(4), arch, cpus, tuple(items), first)
+        first = _run_boot(engine, request, settings, name, out)
+    return out
+
+
+def _run_boot(engine: Engine, request: Request, settings: Settings, name: str, out: GroupRun) -> int | None:
+    listener = LhvListener(request)
+    t = listener.transcript
+    text = cmdline(request, settings, engine.exit_word)
+    machine = Boot(request.cpus, settings.kernel(request.arch), text, memory_mb=settings.memory_mb)
+    steps = len(request.items) - request.first
+    with boot_folder(settings.keep, name) as folder:
+        limits = limits_for(settings.timeout, request.cpus, steps)
+        watched, argv = boot(engine, machine, listener, limits, folder)
+    if watched.end.verdict is Verdict.INFRA:
+        # Not lhv's last words but this machine's trouble is the reason for what is missing.
+        judgement = judge(Transcript(request), watched.end)
+    else:
+        judgement = judge(t, watched.end)
+    info = BootInfo(argv, text, round(watched.cpu_seconds, 2), round(watched.wall_seconds, 2), items=len(t.records))
+    info.first_end = next((r.end_tsc for r in t.records.values() if r.end_tsc is not None), None)
+    info.end = "done" if t.done else watched.end.text
+    info.caps = t.caps
+    out.boots.append(info)
+    _collect(request, t, judgement.seen, watched, out)
+    return judgement.resume
+
+
+def _collect(
+    request: Request, t: Transcript, seen: dict[int, dict[ResultKey, Seen]], watched: Watched, out: GroupRun
+) -> None:
+    # Elsewhere the counter is a clock.
+    counted = t.records if out.counts_instructions else {}
+    spans = {i: r.end_tsc - r.start_tsc for i, r in counted.items() if r.end_tsc and r.start_tsc}
+    final = [r.end_tsc for r in t.records.values() if r.end_tsc]
+    cut = 0
+    for i in sorted(seen):
+        record = t.records.get(i)
+        # The log of an item begins where the one before ends: what other layers print belongs to somebody.
+        end = record.end if record and record.end is not None and i != max(seen) else len(watched.data)
+        log = watched.data[cut:end].decode("latin-1")
+        cut = end
+        run = ItemRun(seen[i], len(out.boots) - 1, log, spans.get(i))
+        if i in spans and final[-1]:
+            # Emulators take about equally long for each instruction: the item's share of the boot's CPU time.
+            run.seconds = round(watched.cpu_seconds * spans[i] / final[-1], 3)
+        out.items[request.items[i].id] = run
