@@ -54,13 +54,12 @@ def boot_file(name: str) -> bytes:
     return read_file(GRUB_DIR / name, package=GRUB_PACKAGE)
 
 
-def boot_sector(core_lba: int, table: bytes) -> bytes:
-    """GRUB's master boot record; table is what begins at the disk signature (0x1b8)."""
+def boot_sector(core_lba: int) -> bytes:
+    """GRUB's master boot record, without the disk signature and partition table that begin at BOOT_TABLE."""
     sector = bytearray(boot_file("boot.img"))
     sector[BOOT_KERNEL_SECTOR : BOOT_KERNEL_SECTOR + 8] = struct.pack("<Q", core_lba)
     # As grub-bios-setup does for hard disks: some BIOSes pass a wrong drive number, these bytes bring the check in.
     sector[BOOT_DRIVE_CHECK : BOOT_DRIVE_CHECK + 2] = b"\x90\x90"
-    sector[BOOT_TABLE:SECTOR] = table
     return bytes(sector)
 
 

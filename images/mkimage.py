@@ -18,7 +18,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from images import grub
+from images import direct, grub
 from images.common import ImageError, find_tool, read_file, run_tool, write_file
 from images.grub import SECTOR
 from images.menu import Entry, default_entries, load_options
@@ -32,6 +32,8 @@ EXTRA_LBA = HEADS * SECTORS_PER_TRACK
 
 PARTITION_DATA = 0xDA  # "non-FS data": nobody mounts or repairs it
 PARTITION_FAT16 = 0x0E
+
+LOADERS = ("auto", "direct", "grub")
 
 # The stick with a menu: partition and file system, far more than lhv needs but small to write.
 MENU_CYLINDERS = 33
@@ -48,32 +50,51 @@ def boot_disk(
     cmdline: str,
     modules: Sequence[tuple[bytes, str]] = (),
     extra: bytes = b"",
+    loader: str = "auto",
 ) -> bytes:
     """A raw disk that boots the kernel with the fewest instructions: no file system, no menu.
 
     modules are (content, command line) of multiboot modules; extra is stored from sector EXTRA_LBA on.
+    The loader is "direct", "grub", or "auto": direct, but GRUB for a kernel that asks for what only GRUB does.
     """
+    if loader not in LOADERS:
+        raise ValueError(f"loader {loader!r}: one of {', '.join(LOADERS)}")
+    contents = [kernel, *(content for content, _ in modules)]
+    if not all(contents):
+        raise ImageError("an empty file can't be booted")
     lba = EXTRA_LBA + sectors(extra)
-    places = []
-    for blob in [kernel, *(content for content, _ in modules)]:
-        if not blob:
-            raise ImageError("an empty file can't be booted")
-        places.append((lba, blob))
-        lba += sectors(blob)
-    names = [f"($root){at}+{sectors(blob)}" for at, blob in places]
-    texts = [text for _, text in modules]
+    parts: list[tuple[int, bytes]] = []
+    if loader != "grub":
+        try:
+            parts = direct.disk_parts(kernel, cmdline, modules, lba)
+        except direct.NotDirect:
+            if loader == "direct":
+                raise
+    if not parts:
+        parts = grub_parts(contents, cmdline, [text for _, text in modules], lba)
+    end = round_up(max(at + sectors(data) for at, data in parts), CYLINDER // SECTOR)
+    disk = bytearray(end * SECTOR)
+    for at, data in [*parts, (EXTRA_LBA, extra)]:
+        put(disk, at, data)
+    table = partition_table(EXTRA_LBA, end - EXTRA_LBA, PARTITION_DATA)
+    disk[grub.BOOT_TABLE : SECTOR] = table
+    return bytes(disk)
+
+
+def grub_parts(contents: Sequence[bytes], cmdline: str, texts: Sequence[str], lba: int) -> list[tuple[int, bytes]]:
+    """GRUB, and behind it the files, which it reads by lists of sectors."""
+    parts = []
+    names = []
+    for content in contents:
+        parts.append((lba, content))
+        # $root is the disk that the BIOS booted from, whatever its number.
+        names.append(f"($root){lba}+{sectors(content)}")
+        lba += sectors(content)
     config = grub.multiboot_commands(names[0], cmdline, list(zip(names[1:], texts)))
     core = grub.core_image(config, ("biosdisk", "multiboot"), lba=CORE_LBA)
     if CORE_LBA + sectors(core) > EXTRA_LBA:
         raise ImageError(f"GRUB's core image has {sectors(core)} sectors, more than fit")
-    end = round_up(lba, CYLINDER // SECTOR)
-    disk = bytearray(end * SECTOR)
-    put(disk, 0, grub.boot_sector(CORE_LBA, partition_table(EXTRA_LBA, end - EXTRA_LBA, PARTITION_DATA)))
-    put(disk, CORE_LBA, core)
-    put(disk, EXTRA_LBA, extra)
-    for at, blob in places:
-        put(disk, at, blob)
-    return bytes(disk)
+    return [(0, grub.boot_sector(CORE_LBA)), (CORE_LBA, core), *parts]
 
 
 def put(disk: bytearray, lba: int, data: bytes) -> None:
@@ -104,7 +125,7 @@ def chs(lba: int) -> bytes:
 
 def case_image(kernel: bytes, cmdline: str, modules: Sequence[tuple[bytes, str]] = ()) -> bytes:
     """A disk for one command line to attach to a bug report: boots from a USB stick too, small when compressed."""
-    return boot_disk(kernel, cmdline, modules)
+    return boot_disk(kernel, cmdline, modules, loader="grub")
 
 
 def compress_xz(data: bytes) -> bytes:
@@ -124,7 +145,8 @@ def menu_disk(kernel: bytes, entries: Sequence[Entry], *, timeout: int = MENU_TI
     end = MENU_CYLINDERS * CYLINDER // SECTOR
     table = partition_table(MENU_PARTITION_LBA, end - MENU_PARTITION_LBA, PARTITION_FAT16)
     disk = bytearray(end * SECTOR)
-    put(disk, 0, grub.boot_sector(CORE_LBA, table))
+    put(disk, 0, grub.boot_sector(CORE_LBA))
+    disk[grub.BOOT_TABLE : SECTOR] = table
     put(disk, CORE_LBA, core)
     files = {"boot/lhv.elf": kernel, "boot/grub/grub.cfg": menu_config("/boot/lhv.elf", entries, timeout).encode()}
     put(disk, MENU_PARTITION_LBA, fat16(end - MENU_PARTITION_LBA, MENU_PARTITION_LBA, files))
@@ -219,6 +241,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
                 "--module", nargs=2, action="append", default=[], metavar=("FILE", "CMDLINE"), help="a multiboot module"
             )
         if kind == "boot":
+            sub.add_argument("--loader", choices=LOADERS, default="auto", help="default: direct if it can")
             sub.add_argument("--extra", metavar="FILE", help=f"raw data to store from sector {EXTRA_LBA} on")
     return parser.parse_args(argv)
 
@@ -236,7 +259,7 @@ def make(a: argparse.Namespace) -> bytes:
     modules = [(read_file(file), text) for file, text in a.module]
     if a.kind == "case":
         return case_image(kernel, a.cmdline, modules)
-    return boot_disk(kernel, a.cmdline, modules, read_file(a.extra) if a.extra else b"")
+    return boot_disk(kernel, a.cmdline, modules, read_file(a.extra) if a.extra else b"", a.loader)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
