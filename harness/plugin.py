@@ -22,68 +22,30 @@ _TEST_FILE = Path(__file__).parent / "test_boot.py"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """The same options as run_tests.py has; --timeout has another name, which pytest-timeout uses."""
     group = parser.getgroup("lhv", "stacks and what to run on them (docs/harness.md)")
-    for name, text in (
-        ("--stack", "bochs, bochs@VERSION, bochs:MODEL, qemu-tcg, qemu-kvm; repeatable"),
-        ("--cpu-model", "CPU model of Bochs; repeatable"),
-        ("--arch", "i386, amd64; repeatable"),
-        ("--opt", "mask, number or names joined by +; repeatable"),
-        ("--test", "glob over AREA/NAME or NAME; repeatable"),
-        ("--cpus", "number of CPUs; repeatable"),
-        ("--expect", "with --l1: must appear on COM1; repeatable"),
-        ("--reject", "with --l1: must not appear; repeatable"),
-    ):
-        group.addoption(name, action="append", default=[], help=text)
-    for name, default, text in (
-        ("--bochs", "", "the Bochs to use"),
-        ("--boot-timeout", "", "CPU seconds without progress"),
-        ("--shard", "1/1", "I/N: the I-th of N parts"),
-        ("--keep", "", "folder in which everything of each boot stays"),
-        ("--iter", "0", "iterations per mask"),
-        ("--seed", "1", "seed of lhv's pseudo-random choices"),
-        ("--splits", "1", "boots that the items of one machine are spread over"),
-        ("--memory", "64", "MiB of each machine"),
-        ("--build-dir", "", "where lhv and tables.json are"),
-        ("--l1", "", "multiboot kernel or disk image to run instead of lhv"),
-        ("--append", "", "with --l1: command line of the kernel"),
-    ):
-        group.addoption(name, default=default, help=text)
-    group.addoption("--no-build", action="store_true", help="don't run make")
+    for name, text in settings.LISTS.items():
+        group.addoption(option_name(name), dest=f"lhv_{name}", action="append", default=[], help=text)
+    for name, text in settings.VALUES.items():
+        group.addoption(option_name(name), dest=f"lhv_{name}", help=text)
+    group.addoption("--splits", dest="lhv_splits", help="boots that the items of one machine are spread over")
+    group.addoption("--no-build", dest="lhv_no_build", action="store_true", help="don't run make")
+
+
+def option_name(name: str) -> str:
+    return "--boot-timeout" if name == "timeout" else f"--{name.replace('_', '-')}"
 
 
 @lru_cache
 def _settings(config: pytest.Config) -> Settings:
-    get = config.getoption
-    foreign = bool(get("--l1"))
-    default = Settings()
-    return Settings(
-        stacks=settings.words(get("--stack")) or default.stacks,
-        models=settings.words(get("--cpu-model")),
-        archs=settings.parse_archs(get("--arch")) or default.archs,
-        cpus=settings.parse_cpus(get("--cpus")) or ((1,) if foreign else default.cpus),
-        opts=tuple(get("--opt")),
-        tests=tuple(get("--test")),
-        bochs=get("--bochs"),
-        timeout=settings.parse_timeout(get("--boot-timeout") or (l1.TIMEOUT if foreign else default.timeout)),
-        shard=settings.parse_shard(get("--shard")),
-        iterations=settings.parse_number("--iter", get("--iter"), 0, 1_000_000),
-        seed=settings.parse_number("--seed", get("--seed"), 0, 2**64 - 1),
-        splits=settings.parse_number("--splits", get("--splits"), 1, 1000),
-        memory_mb=settings.parse_number("--memory", get("--memory"), 16, 4096),
-        keep=str(Path(get("--keep")).resolve()) if get("--keep") else "",
-        build=Path(get("--build-dir")).resolve() if get("--build-dir") else default.build,
-        l1=get("--l1"),
-        append=get("--append"),
-        expect=settings.parse_regexes("--expect", get("--expect")),
-        reject=settings.parse_regexes("--reject", get("--reject")),
-    )
+    return settings.from_options(lambda name: config.getoption(f"lhv_{name}"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     try:
         wanted = _settings(config)
         worker = hasattr(config, "workerinput")
-        if _boots_wanted(config) and not (worker or wanted.l1 or config.getoption("--no-build")):
+        if _boots_wanted(config) and not (worker or wanted.l1 or config.getoption("lhv_no_build")):
             build.make(wanted, quiet=True)
     except (UsageError, EnvironmentProblem) as e:
         raise pytest.UsageError(str(e)) from e

@@ -4,15 +4,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHS = ("i386", "amd64")
 TIMEOUT = 20.0  # CPU seconds without progress, per CPU of the machine
+L1_TIMEOUT = 60.0  # the same for an image of whose progress nothing is known
+
+# Options that may be given several times and those with one value; run_tests.py and pytest have the same.
+LISTS = {
+    "stack": "bochs (default), bochs@VERSION, bochs:MODEL, qemu-tcg, qemu-kvm",
+    "cpu_model": "CPU model of Bochs",
+    "arch": "i386, amd64; default both",
+    "cpus": "number of CPUs; default 1 and 2",
+    "opt": "mask: a number, or names joined by +; default: a covering set",
+    "test": "glob over AREA/NAME or NAME; default: all",
+    "expect": "with --l1: regular expression that must appear on COM1",
+    "reject": "with --l1: regular expression that must not appear",
+}
+VALUES = {
+    "iter": "iterations per mask",
+    "seed": "seed of lhv's pseudo-random choices",
+    "shard": "I/N: only the I-th of N parts",
+    "l1": "multiboot kernel or disk image to run instead of lhv",
+    "append": "with --l1: the kernel's command line",
+    "bochs": "the Bochs to use",
+    "timeout": "CPU seconds without progress, per CPU of the machine",
+    "memory": "MiB of each machine; default 64",
+    "build_dir": "where lhv and tables.json are; default build",
+    "keep": "folder in which everything of each boot stays",
+}
+PATHS = ("l1", "build_dir", "keep")
 
 
 @dataclass(frozen=True)
@@ -45,6 +72,38 @@ class Settings:
         return self.build / "tables.json"
 
 
+def from_options(get: Callable[[str], Any]) -> Settings:
+    """get: the value of an option of LISTS or VALUES, or of `splits`. Raises UsageError."""
+    foreign = bool(get("l1"))
+    default = Settings()
+    return Settings(
+        stacks=words(get("stack")) or default.stacks,
+        models=words(get("cpu_model")),
+        archs=parse_archs(get("arch")) or default.archs,
+        cpus=parse_cpus(get("cpus")) or ((1,) if foreign else default.cpus),
+        opts=tuple(get("opt")),
+        tests=tuple(get("test")),
+        bochs=_program(get("bochs") or ""),
+        timeout=parse_timeout(get("timeout") or str(L1_TIMEOUT if foreign else TIMEOUT)),
+        shard=parse_shard(get("shard") or "1/1"),
+        iterations=parse_number("--iter", get("iter") or "0", 0, 1_000_000),
+        seed=parse_number("--seed", get("seed") or "1", 0, 2**64 - 1),
+        splits=parse_number("--splits", get("splits") or "1", 1, 1000),
+        memory_mb=parse_number("--memory", get("memory") or "64", 16, 4096),
+        keep=str(Path(get("keep")).absolute()) if get("keep") else "",
+        build=Path(get("build_dir")).absolute() if get("build_dir") else default.build,
+        l1=get("l1") or "",
+        append=get("append") or "",
+        expect=parse_regexes("--expect", get("expect")),
+        reject=parse_regexes("--reject", get("reject")),
+    )
+
+
+def _program(name: str) -> str:
+    """Emulators run in a folder of their own, so a relative path would mean something else there."""
+    return str(Path(name).absolute()) if "/" in name else name
+
+
 def words(values: Iterable[str]) -> tuple[str, ...]:
     """Repeatable options also take lists with commas. Order is kept, repetitions are dropped."""
     return tuple(dict.fromkeys(w for value in values for w in value.split(",") if w))
@@ -73,7 +132,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def parse_timeout(text: str | float) -> float:
+def parse_timeout(text: str) -> float:
     try:
         value = float(text)
     except ValueError:

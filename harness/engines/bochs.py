@@ -21,7 +21,8 @@ from images import ImageError, bochsrc, mkimage
 # The wrapper /usr/bin/bochs adds nothing that we need.
 _INSTALLED = ("bochs-bin", "bochs")
 _TICK = re.compile(r"^(\d{11,})[a-z ]\[", re.M)
-_TROUBLE = re.compile(r"^\d{11,}[pe ]\[.*$|>>PANIC<<.*$", re.M)
+# "00012345678p[CPU0  ] >>PANIC<< exception(): ...": panics and errors, without the time.
+_TROUBLE = re.compile(r"^\d{11,}[pe](\[[^]]*\].*)$|(>>PANIC<<.*)$", re.M)
 
 
 def _cached() -> list[Path]:
@@ -103,8 +104,8 @@ class BochsEngine(Engine):
 
     def explain(self, status: int, console: str, said_something: bool) -> End:
         ticks = max((int(t) for t in _TICK.findall(console)), default=0)
-        troubles = _TROUBLE.findall(console)
-        words = last_words(troubles[-1] if troubles else console)
+        troubles = [a or b for a, b in _TROUBLE.findall(console)]
+        words = last_words(troubles[-1].replace(">>PANIC<< ", "") if troubles else console)
         if not said_something and ticks == 0:
             return End(Verdict.INFRA, f"Bochs didn't start ({status_text(status)}): {words}")
         return End(Verdict.CRASH, f"Bochs ended ({status_text(status)}): {words}")

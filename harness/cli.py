@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""run_tests.py: from options to a pytest run, from its results to reports and an exit code (docs/harness.md)."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+import pytest
+
+from harness import build, bundle, cli_args, engines, listing, plugin
+from harness.errors import EnvironmentProblem, UsageError
+from harness.plan import Case
+from harness.report import collect, html, junit
+from harness.report.collect import Collector
+from harness.report.ktap import KtapWriter
+from harness.report.live import LiveDisplay
+from harness.reporter import Reporter
+from harness.rows import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_USAGE, summary
+from harness.settings import ROOT, Settings
+from harness.stacks import expand
+from harness.verdicts import Outcome, Verdict
+
+
+def main(argv: Sequence[str]) -> int:
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _main(cli_args.parser().parse_args(argv))
+    except UsageError as e:
+        return _say(EXIT_USAGE, str(e))
+    except EnvironmentProblem as e:
+        return _say(EXIT_ENVIRONMENT, str(e))
+    except OSError as e:
+        return _say(EXIT_ENVIRONMENT, f"{e.filename or 'output'}: {e.strerror or e}")
+    except KeyboardInterrupt:
+        return _say(EXIT_INTERRUPTED, "interrupted")
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """A polite kill is an interrupt: emulators are ended, reports say what is known."""
+    raise KeyboardInterrupt
+
+
+def _say(code: int, text: str) -> int:
+    print(f"run_tests.py: {text}", file=sys.stderr)
+    return code
+
+
+def _main(args: argparse.Namespace) -> int:
+    settings = cli_args.settings_of(args)
+    cli_args.parse_jobs(args.jobs)
+    for path in (args.json, args.junit, args.html):
+        if path:
+            _check_writable(path)
+    if not (settings.l1 or args.no_build):
+        build.make(settings)
+    if args.bundle:
+        return bundle.make(args.bundle, Path(args.bundle_dir), settings)
+    cases = plugin.cases_for(settings)
+    if args.list:
+        listing.write(cases, settings, sys.stdout)
+        return 0
+    _check_stacks(settings)
+    if not cases:
+        return _say(EXIT_SKIPPED, "nothing is selected in this part")
+    return _run(args, settings, cases)
+
+
+def _check_writable(path: Path) -> None:
+    """Better now than after the run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab"):
+        pass
+
+
+def _check_stacks(settings: Settings) -> None:
+    """A model that doesn't exist is the user's mistake; an engine that isn't here becomes INFRA, with its ids."""
+    for stack in expand(settings.stacks, settings.models):
+        try:
+            engines.find(stack, settings.bochs)
+        except EnvironmentProblem:
+            continue
+
+
+def _run(args: argparse.Namespace, settings: Settings, cases: Sequence[Case]) -> int:
+    specs, splits = cli_args.workers(args.jobs, cases)
+    if splits > 1:
+        cases = plugin.cases_for(cli_args.settings_of(args, splits))
+    collector = Collector(cases, settings)
+    # pytest takes hold of the descriptors; what we say goes past it.
+    with os.fdopen(os.dup(1), "w") as out, os.fdopen(os.dup(2), "w") as err:
+        ktap = KtapWriter(out, len(cases), verbose=args.verbose)
+        live = LiveDisplay(err, len(cases)) if err.isatty() else None
+        reporter = Reporter(collector, ktap, live)
+        if live:
+            live.start()
+        try:
+            status = _pytest(args, specs, splits, reporter)
+        finally:
+            if live:
+                live.stop()
+        return _finish(args, collector, reporter, ktap, status, err)
+
+
+def _pytest(args: argparse.Namespace, specs: Sequence[str], splits: int, reporter: Reporter) -> int:
+    words = [
+        str(ROOT / "harness" / "test_boot.py"), f"--rootdir={ROOT}", "-p", "no:terminal", "-p", "no:cacheprovider",
+        *cli_args.xdist_options(specs), *cli_args.pytest_options(args, splits),
+    ]  # fmt: skip
+    return int(pytest.main(words, plugins=[reporter]))
+
+
+def _finish(
+    args: argparse.Namespace, collector: Collector, reporter: Reporter, ktap: KtapWriter, status: int, err: TextIO
+) -> int:
+    expected = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
+    if status not in expected:
+        reporter.problems.append(f"pytest ended with {status}")
+    if not collector.interrupted:
+        for case in collector.missing():
+            why = reporter.problems[0] if reporter.problems else "no worker ran it"
+            ktap.item(collector.add_trouble(case, f"not run: {why}"))
+    code = EXIT_INTERRUPTED if collector.interrupted else collector.exit_code()
+    if reporter.problems and code == 0:
+        code = EXIT_ENVIRONMENT
+    for text in summary_lines(collector, code):
+        ktap.comment(text)
+    for text in [*reporter.problems, *collector.warnings]:
+        print(f"run_tests.py: {text}", file=err)
+    return write_reports(args, collector, code, err)
+
+
+def write_reports(args: argparse.Namespace, collector: Collector, code: int, err: TextIO) -> int:
+    document = collector.document()
+    document["summary"]["exit"] = code
+    writers = ((args.json, collect.write_json), (args.junit, junit.write), (args.html, html.write))
+    for path, write in writers:
+        if path is None:
+            continue
+        try:
+            write(document, path)
+        except OSError as e:
+            if e.errno == errno.ENOSPC:  # half a report could be taken for a whole one
+                path.unlink(missing_ok=True)
+            print(f"run_tests.py: {path}: {e.strerror}", file=err)
+            code = code or EXIT_ENVIRONMENT
+    return code
+
+
+def summary_lines(collector: Collector, code: int) -> list[str]:
+    counts = summary(collector.rows)
+    verdicts = ", ".join(f"{n} {v}" for v, n in counts["verdicts"].items() if n)
+    lines = [f"{counts['results']} results: {verdicts or 'none'}"]
+    differences = {k: n for k, n in counts["outcomes"].items() if n and k != Outcome.OK.value}
+    if differences:
+        lines.append("of these " + ", ".join(f"{n} {k}" for k, n in differences.items()))
+    for name, stack in collector.stacks.items():
+        lines.append(f"{name}: {stack['engine']} {stack['version']}, {stack['cpu_model']}")
+    infra = {r["reason"] for r in collector.rows if r["verdict"] == Verdict.INFRA.name}
+    lines += [f"environment: {reason}" for reason in sorted(infra)]
+    cpu = sum(b["cpu_seconds"] for b in collector.boots.values())
+    lines.append(f"{len(collector.boots)} boots, {cpu:.1f} s of CPU time in emulators; exit {code}")
+    return lines

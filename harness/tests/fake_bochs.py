@@ -1,0 +1,71 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Stands in for Bochs: takes its options and files, and writes to COM1 what FAKE_BOCHS (JSON) says.
+
+    {"items": {...}}        behaviour of harness/tests/fake_lhv.py
+    {"start": "die"}        ends at once, as Bochs does with a bad configuration
+    {"start": "silent"}     runs and says nothing
+    {"start": "reset"}      triple fault before the first line
+    {"text": "..."}         another kernel's output instead of lhv's; then hangs if "then" is "hang"
+    {"burn": true}          uses CPU time when it hangs
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from harness.tests.fake_lhv import Crash, Guest, Hang, parse  # noqa: E402
+
+BANNER = f"Bochs x86 Emulator {os.environ.get('FAKE_BOCHS_VERSION', '2.7')}"
+
+
+def main() -> int:
+    print(BANNER)
+    if "--help" in sys.argv:
+        print("corei7_haswell_4770\ntigerlake" if sys.argv[-1] == "cpu" else "  -rc filename     execute commands")
+        return 0
+    script: dict[str, Any] = json.loads(os.environ.get("FAKE_BOCHS", "{}"))
+    if script.get("start") == "die":
+        print("00000000000p[      ] >>PANIC<< bochsrc:3: no such ROM")
+        return 1
+    rc = Path(sys.argv[sys.argv.index("-f") + 1]).read_text()
+    com1 = Path(re.search(r'^com1: .*dev="(.*)"$', rc, re.M)[1])  # type: ignore[index]
+    Path(re.search(r'path="(.*)", mode=flat', rc)[1] + ".lock").touch()  # type: ignore[index]
+    if script.get("start") == "silent":
+        return hang(script)
+    if script.get("start") == "reset":
+        print("00000123456p[CPU0  ] >>PANIC<< exception(): 3rd (13) exception with no resolution")
+        return 1
+    with com1.open("wb", buffering=0) as out:
+        if "text" in script:
+            out.write(script["text"].encode("latin-1"))
+            return hang(script) if script.get("then") == "hang" else 0
+        options = parse(json.loads(Path("boot.json").read_text())["cmdline"])
+        guest = Guest(options, script.get("arch", "amd64"), script.get("items", {}))
+        try:
+            for line in guest.run():
+                out.write(line)
+        except Hang:
+            return hang(script)
+        except Crash:
+            print("00000123456p[CPU0  ] >>PANIC<< exception(): 3rd (13) exception with no resolution")
+            return 1
+    return 1  # as Bochs does after a shutdown by port 0x8900
+
+
+def hang(script: dict[str, Any]) -> int:
+    while True:
+        if not script.get("burn"):
+            time.sleep(3600)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

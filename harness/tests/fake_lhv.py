@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A model of lhv in Python: speaks the protocol as docs/protocol.md has it, or breaks it as a test wants.
+
+`behaviour` maps an item or result (without the CPU) to what shall become of it:
+    bad, error, skip:CAPABILITY, hang, crash, panic, missing, twice, stray, noend; of `done`: missing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from harness.options import Option, OptionTable
+from harness.wire import encode
+
+TABLE = OptionTable([
+    Option(0x1, "msr_lists", 0, 0, "MSR lists"),
+    Option(0x2, "no_intr", 0, 0, "IF stays 0"),
+    Option(0x4, "ept", 0, 0, "EPT"),
+    Option(0x8, "ept_switch", 0x4, 0, "switch EPTP"),
+    Option(0x10, "vpid", 0, 0, "VPID"),
+    Option(0x20, "unrestricted", 0x4, 0, "unrestricted guest"),
+    Option(0x40, "l1_user", 0, 0x2, "user mode in L1"),
+])  # fmt: skip
+TESTS = ("ept/violation", "intr/window", "smp/two")
+CANARIES = ("canary/fail", "canary/hang")
+
+
+class Hang(Exception):
+    """The guest is to sleep for ever."""
+
+
+class Crash(Exception):
+    """The machine is to end."""
+
+
+@dataclass
+class Guest:
+    """Run it, and it yields what it would write to COM1."""
+
+    options: Mapping[str, str]
+    arch: str
+    behaviour: Mapping[str, str]
+    tsc: int = 5_000_000
+    seq: int = 0
+
+    def line(self, kind: str, **fields: object) -> bytes:
+        self.seq += 1
+        self.tsc += 1000
+        return encode(self.seq, kind, **fields)
+
+    def items(self) -> list[tuple[str, list[str]]]:
+        out = []
+        for word in filter(None, self.options.get("opt", "").split(",")):
+            mask = int(word, 0)
+            id = f"opt/0x{mask:04x}"
+            out.append((id, [f"{id}/base", *(f"{id}/{o.name}" for o in TABLE.bits(mask))]))
+        for name in filter(None, self.options.get("test", "").split(",")):
+            out.append((f"test/{name}", [f"test/{name}"]))
+        return out
+
+    def run(self) -> Iterator[bytes]:
+        items, first, cpus = self.items(), int(self.options.get("from", 0)), int(self.options["cpus"])
+        plan = {"proto": 1, "run": self.options["run"], "arch": self.arch, "cpus": cpus}
+        plan |= {"items": len(items) - first, "from": first, "seed": 1, "iter": 20, "tsc": self.tsc, "cpu": "A model"}
+        yield self.line("plan", **plan)
+        yield self.line("cap", name="enable EPT", have=1)
+        counts = dict.fromkeys(("GOOD", "SKIP", "ERROR", "BAD"), 0)
+        for n, (id, names) in list(enumerate(items))[first:]:
+            yield self.line("start", n=n, id=id, tsc=self.tsc)
+            what = self.behaviour.get(id, "")
+            if what == "hang":
+                raise Hang
+            if what == "crash":
+                raise Crash
+            if what == "panic":
+                yield self.line("panic", cpu=0, at="lhv/x.c:1", text="it broke")
+                raise Crash
+            for name in names:
+                for cpu in range(cpus if id.startswith("opt/") else 1):
+                    yield from self.result(name, cpu, counts)
+            if what == "stray":
+                yield self.line("result", id="opt/0xffff/base", cpu=0, verdict="GOOD", checks=1)
+            if what != "noend":
+                yield self.line("end", n=n, id=id, tsc=self.tsc)
+        if self.behaviour.get("done") != "missing":
+            yield self.line("done", items=len(items) - first, tsc=self.tsc, **{k.lower(): v for k, v in counts.items()})
+
+    def result(self, name: str, cpu: int, counts: dict[str, int]) -> Iterator[bytes]:
+        what, _, argument = self.behaviour.get(name, "good").partition(":")
+        if what == "missing":
+            return
+        verdict = {"bad": "BAD", "error": "ERROR", "skip": "SKIP"}.get(what, "GOOD")
+        fields: dict[str, object] = {"id": name, "cpu": cpu, "verdict": verdict, "checks": 7}
+        if verdict == "SKIP":
+            fields["reason"] = f"missing: {argument}"
+        elif verdict != "GOOD":
+            fields["reason"] = "x == 1: want 0x1, got 0x2"
+            yield self.line("fail", id=name, cpu=cpu, at="a.c:3", expr="x == 1", want="0x1", got="0x2", iter=3)
+        for _ in range(2 if what == "twice" else 1):
+            counts[verdict] += 1
+            yield self.line("result", **fields)
+
+
+def parse(cmdline: str) -> dict[str, str]:
+    return dict(word.split("=", 1) for word in cmdline.split())
