@@ -13,7 +13,7 @@ LHV_C := $(wildcard lib/core/*.c lhv/*.c lhv/opts/*.c testcases/*.c)
 LHV_ASM := $(wildcard lib/arch/*.asm)
 
 LHV_CFLAGS := -std=c11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only \
-	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-common \
+	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-common -fno-builtin \
 	-Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef \
 	-Ilib -I. -MMD -MP
 LHV_CFLAGS_i386 := -m32 -march=i686 -mpreferred-stack-boundary=4

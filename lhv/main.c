@@ -42,6 +42,7 @@ static void first_cpu(void *unused)
 		line_str(&l, "text", why);
 		say_end(&l);
 		screen_status(why);
+		platform_set_exit(cmdline.exit);
 		platform_end(VERDICT_ERROR);
 	}
 	platform_set_exit(cmdline.exit);

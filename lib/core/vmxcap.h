@@ -5,11 +5,11 @@
 #include "core/base.h"
 
 /* Control words, in the order of vmx_controls.def's words. */
-enum ctl_word { CTL_PIN, CTL_PROC, CTL_PROC2, CTL_EXIT, CTL_ENTRY, CTL_WORDS };
+enum ctl_word { CTL_PIN, CTL_PROC, CTL_PROC2, CTL_VMEXIT, CTL_VMENTRY, CTL_WORDS };
 
 /* From lib/x86/vmx_controls.def: enum { PIN_external_interrupt_exiting = 1u << 0, ... } */
 enum ctl_bit {
-#define CONTROL(word, bit, name, text) word##_##name = (int)(1u << (bit)),
+#define CONTROL(word, bit, name, text) word##_##name = (int)(1u << (bit)), /* bit 31 too: an int's sign */
 #include "x86/vmx_controls.def"
 #undef CONTROL
 };
@@ -17,7 +17,7 @@ enum ctl_bit {
 struct ctl_info {
 	u8 word; /* enum ctl_word */
 	u8 bit;
-	const char *name; /* "PROC2_enable_ept" */
+	const char *name; /* "enable_ept" */
 	const char *text; /* the SDM's name: "enable EPT" */
 };
 extern const struct ctl_info ctl_table[];

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "core/cmdline.h"
+#include "core/fmt.h"
+#include "core/mem.h"
+
+bool glob_match(const char *glob, const char *text)
+{
+	const char *star = NULL, *from = NULL; /* last star, and where its run ends for now */
+
+	while (*text) {
+		if (*glob == '*') {
+			star = glob++;
+			from = text;
+		} else if (*glob == '?' || *glob == *text) {
+			glob++;
+			text++;
+		} else if (star) {
+			glob = star + 1;
+			text = ++from;
+		} else {
+			return false;
+		}
+	}
+	while (*glob == '*')
+		glob++;
+	return !*glob;
+}
+
+static bool has_wildcard(const char *glob)
+{
+	for (; *glob; glob++)
+		if (*glob == '*' || *glob == '?')
+			return true;
+	return false;
+}
+
+bool glob_selects(const char *glob, const char *area, const char *name, bool canary)
+{
+	char full[128];
+
+	if (canary && has_wildcard(glob))
+		return false;
+	fmt(full, sizeof(full), "%s/%s", area, name);
+	return glob_match(glob, full) || glob_match(glob, name);
+}
