@@ -40,4 +40,25 @@ TEST(vmx, root_cr0_pg_fixed_after_unrestricted, .sdm = "Restrictions on VMX Oper
 {
 	check_root_fixed(c, OPT_ept | OPT_unrestricted);
 }
+
+static ulong l2_clear_pg(ulong cr0)
+{
+	struct outcome o = vmx_outcome(write_cr0_raw(cr0 & ~(ulong)CR0_PG));
+
+	write_cr0(cr0);
+	return o.kind == OUT_FAULT ? (ulong)o.vector << 16 | o.number : 0;
+}
+
+/* Without "unrestricted guest" PE and PG are fixed in VMX non-root operation too: #GP in L2. */
+TEST(vmx, guest_cr0_pg_fixed, .sdm = "Restrictions on VMX Operation", .flags = TEST_I386)
+{
+	struct vcpu v;
+	struct exit e;
+
+	test_vcpu(&v, c, 0);
+	guest(&v, l2_clear_pg, read_cr0());
+	e = enter(&v);
+	require_call(&v, e, L2_RETURN);
+	expect_eq(v.g.dx, VEC_GP << 16);
+}
 #endif
