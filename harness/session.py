@@ -4,23 +4,25 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.cases import Item, ResultKey
-from harness.engines import Boot, Engine
+from harness.engines import Boot, Engine, Launch
 from harness.errors import EnvironmentProblem
 from harness.judge import End, Seen, judge
 from harness.process import Child
 from harness.settings import Settings
+from harness.startlock import listens, start_lock
 from harness.transcript import Request, Transcript
 from harness.verdicts import Verdict
 from harness.watch import Limits, Listener, Watched, watch
@@ -28,6 +30,7 @@ from harness.wire import LineReader
 
 # A guest that sleeps doesn't use CPU time: so long on the clock, for each second of CPU time allowed, and at least.
 _WALL_FACTOR, _WALL_MIN = 6, 60.0
+_START_MAX = 10.0  # seconds that the next start waits for this one
 
 
 @dataclass
@@ -131,7 +134,7 @@ def boot(engine: Engine, machine: Boot, listener: Listener, limits: Limits, fold
             texts = [p.read_text(errors="replace") for p in (console, *launch.logs) if p.is_file()]
             return engine.explain(status, "\n".join(texts), listener.progress > 0)
 
-        with Child(launch.argv, folder, console) as child:
+        with _started(launch, folder, console) as child:
             watched = watch(child, launch.com1, listener, limits, explain)
     except EnvironmentProblem as e:
         return Watched(b"", End(Verdict.INFRA, str(e)), 0.0, 0.0), []
@@ -140,6 +143,22 @@ def boot(engine: Engine, machine: Boot, listener: Listener, limits: Limits, fold
     if _full(folder) and not listener.over:
         watched.end = End(Verdict.INFRA, f"{folder}: {os.strerror(errno.ENOSPC)}")
     return watched, list(launch.argv)
+
+
+@contextmanager
+def _started(launch: Launch, folder: Path, console: Path) -> Iterator[Child]:
+    if not launch.listens:
+        with Child(launch.argv, folder, console) as child:
+            yield child
+        return
+    with ExitStack() as starting:
+        starting.enter_context(start_lock())
+        with Child(launch.argv, folder, console) as child:
+            deadline = time.monotonic() + _START_MAX
+            while child.poll() is None and not listens(child.pid) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            starting.close()
+            yield child
 
 
 def _full(folder: Path) -> bool:
@@ -157,9 +176,16 @@ def run_group(
         return out
     first: int | None = 0
     while first is not None:
-        request = Request(secrets.token_hex(4), arch, cpus, tuple(items), first)
+        request = Request(_token(name, items, first), arch, cpus, tuple(items), first)
         first = _run_boot(engine, request, settings, name, out)
     return out
+
+
+def _token(name: str, items: Sequence[Item], first: int) -> str:
+    """Tells runs apart that aren't the same run. Not random: with the same bytes in the guest's memory, an emulator
+    that counts instructions repeats a run exactly."""
+    text = "\n".join([name, str(first), *(i.id for i in items)])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _run_boot(engine: Engine, request: Request, settings: Settings, name: str, out: GroupRun) -> int | None:

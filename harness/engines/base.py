@@ -25,6 +25,7 @@ class Launch:
     argv: tuple[str, ...]
     com1: Path  # doesn't exist yet
     logs: tuple[Path, ...]  # the emulator's own words, to be read after the end
+    listens: bool = False  # it takes a port when it starts; see startlock.py
 
 
 @dataclass(frozen=True)

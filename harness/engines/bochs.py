@@ -100,7 +100,7 @@ class BochsEngine(Engine):
             argv = bochsrc.command(self.path, self.number, rc, self.debugger)
         except ImageError as e:
             raise EnvironmentProblem(str(e)) from e
-        return Launch(tuple(argv), com1, (log,))
+        return Launch(tuple(argv), com1, (log,), listens="display_library: rfb" in text)
 
     def explain(self, status: int, console: str, said_something: bool) -> End:
         ticks = max((int(t) for t in _TICK.findall(console)), default=0)

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from harness.tests.fake_lhv import Crash, Guest, Hang, parse  # noqa: E402
 
-BANNER = f"Bochs x86 Emulator {os.environ.get('FAKE_BOCHS_VERSION', '2.7')}"
+BANNER = f"Bochs x86 Emulator {os.environ.get('FAKE_BOCHS_VERSION', '3.0')}"
 
 
 def main() -> int:
