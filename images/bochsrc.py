@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 from images.common import ImageError, find_tool
@@ -77,11 +79,14 @@ def bochsrc(
     return "\n".join(lines) + "\n"
 
 
+# The displays that want neither a terminal nor an X server, best first. Debian's packages have only the second,
+# which opens a TCP port from 5900 on.
+DISPLAYS = {"nogui": "display_library: nogui", "rfb": 'display_library: rfb, options="timeout=0"'}
+
+
 def display(version: Version) -> str:
-    # Debian's 2.7 has no nogui, and its rfb is the only display that wants neither a terminal nor an X server.
-    if version < (3, 0):
-        return 'display_library: rfb, options="timeout=0"'
-    return "display_library: nogui"
+    """What is right for the usual builds; command() corrects it for others."""
+    return DISPLAYS["rfb" if version < (3, 0) else "nogui"]
 
 
 def bios(path: Path, package: str) -> Path:
@@ -101,7 +106,7 @@ def quoted(path: str | Path) -> str:
 def command(bochs_path: str | Path, version: Version, rc_path: str | Path, debugger: bool) -> list[str]:
     """The command that runs Bochs without asking anything.
 
-    A build with debugger waits at its prompt for commands: they come from rc_path + ".dbg", which is written here.
+    A build that starts in its debugger waits for commands: they come from rc_path + ".dbg", which is written here.
     """
     args = [str(bochs_path), "-q", "-f", str(rc_path)]
     if debugger:
@@ -111,15 +116,54 @@ def command(bochs_path: str | Path, version: Version, rc_path: str | Path, debug
         except OSError as e:
             raise ImageError(f"{script}: {e.strerror}") from e
         args += ["-rc", str(script)]
+    found = find_display(str(bochs_path))
+    if found and found != display(version):
+        # What comes after the options is read as more lines of the configuration file.
+        args.append(found)
     return args
 
 
 def detect(bochs_path: str | Path) -> tuple[Version, bool]:
-    """Version and whether it is a build with debugger, by asking the program itself."""
-    path = find_tool(str(bochs_path))
+    """Version, and whether this build starts in its debugger, by asking the program itself."""
+    text = ask(str(bochs_path), "--help")
+    found = re.search(r"Bochs x86 Emulator (\d+)\.(\d+)", text)
+    if not found:
+        raise ImageError(f"{bochs_path} doesn't look like Bochs: no version in its answer to --help")
+    # From 3.0 on, a build with debugger has an option -debugger and runs at full speed without it.
+    has_commands = re.search(r"^\s*-rc\s", text, re.M) is not None
+    has_switch = re.search(r"^\s*-debugger\s", text, re.M) is not None
+    return (int(found[1]), int(found[2])), has_commands and not has_switch
+
+
+@functools.lru_cache
+def find_display(bochs_path: str) -> str | None:
+    """The first of our displays that this build has.
+
+    No option lists them. But an unknown display is an error, and behind a known one the unknown directive is.
+    """
+    with tempfile.TemporaryDirectory(prefix="lhv-bochs-") as folder:
+        rc = Path(folder, "bochsrc")
+        for name, line in DISPLAYS.items():
+            try:
+                rc.write_text(f"{line}\nend_of_probe: 1\n")
+            except OSError as e:
+                raise ImageError(f"{rc}: {e.strerror}") from e
+            if "end_of_probe" in ask(bochs_path, "-f", str(rc)):
+                return line
+    return None
+
+
+def models(bochs_path: str | Path) -> list[str]:
+    """The CPU models that this build knows."""
+    return re.findall(r"^([a-z][a-z0-9_]*)$", ask(str(bochs_path), "--help", "cpu"), re.M)
+
+
+def ask(bochs_path: str, *args: str) -> str:
+    """What Bochs says to these arguments, on both outputs."""
+    path = find_tool(bochs_path)
     try:
         done = subprocess.run(
-            [path, "-q", "--help"],
+            [path, "-q", *args],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -127,8 +171,4 @@ def detect(bochs_path: str | Path) -> tuple[Version, bool]:
         )
     except (OSError, subprocess.SubprocessError) as e:
         raise ImageError(f"{path} can't be run: {e}") from e
-    text = done.stdout.decode(errors="replace")
-    found = re.search(r"Bochs x86 Emulator (\d+)\.(\d+)", text)
-    if not found:
-        raise ImageError(f"{path} doesn't look like Bochs: no version in its answer to --help")
-    return (int(found[1]), int(found[2])), re.search(r"^\s*-rc\s", text, re.M) is not None
+    return done.stdout.decode(errors="replace")

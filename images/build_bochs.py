@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -75,7 +76,7 @@ def say(text: str) -> None:
 
 
 class Build:
-    """The steps. Each leaves a stamp, and is left out when its stamp says that the same has been done."""
+    """The steps. What an earlier run has done is not done again: stamps say so, and make knows its objects."""
 
     def __init__(self, folder: Path, *, jobs: int, mirror: str, tarball: Path | None) -> None:
         self.folder = folder
@@ -141,19 +142,15 @@ class Build:
         if self.archive.is_file() and digest(self.archive) == SHA256:
             say(f"source is here: {self.archive.name}")
             return
-        if self.stamped("fetch", SHA256):
-            self.stamp("fetch").unlink()
         say(f"fetching Debian's source package (suite {SUITE})")
         fetch_source(self.archive, self.work / "apt", self.mirror or debian_mirror(), self.log)
-        write_file(self.stamp("fetch"), SHA256.encode())
 
     def unpack(self) -> None:
         if self.stamped("unpack", SHA256):
             return
         say("unpacking")
         shutil.rmtree(self.source, ignore_errors=True)
-        for later in ("configure", "compile"):
-            self.stamp(later).unlink(missing_ok=True)
+        self.stamp("configure").unlink(missing_ok=True)
         self.step(["tar", "--no-same-owner", "-xJf", str(self.archive), "-C", str(self.work)], self.work)
         write_file(self.stamp("unpack"), SHA256.encode())
 
@@ -180,16 +177,13 @@ class Build:
         say(f"  {objects} objects (of {total} sources at most)")
 
     def install(self, seconds: float) -> None:
-        stripped = self.work / "bochs.stripped"
-        self.step(["strip", "-o", str(stripped), str(self.source / "bochs")], self.work)
-        write_file(self.binary, read_file(stripped))
-        try:
-            self.binary.chmod(0o755)
-        except OSError as e:
-            raise ImageError(f"{self.binary}: {e.strerror}") from e
-        version, debugger = detect(self.binary)
+        program = self.work / "bochs"
+        self.step(["strip", "-o", str(program), str(self.source / "bochs")], self.work)
+        version, debugger = detect(program)
         if version != tuple(int(part) for part in VERSION.split(".")) or debugger:
-            raise ImageError(f"{self.binary} says version {version}, debugger {debugger}: not what was to be built")
+            raise ImageError(f"{program} says version {version}, debugger {debugger}: not what was to be built")
+        write_file(self.binary, read_file(program), 0o777)
+        program.unlink(missing_ok=True)
         facts = {
             "version": VERSION,
             "source": self.archive.name,
@@ -205,7 +199,7 @@ class Build:
     def clean(self) -> None:
         shutil.rmtree(self.source, ignore_errors=True)
         shutil.rmtree(self.work / "apt", ignore_errors=True)
-        for step in ("unpack", "configure", "compile"):
+        for step in ("unpack", "configure"):
             self.stamp(step).unlink(missing_ok=True)
 
     def step(self, command: Sequence[str], folder: Path, env: dict[str, str] | None = None, progress=None) -> None:
@@ -252,8 +246,6 @@ def wait(process: subprocess.Popen[bytes], progress) -> int:
 
 
 def stop_group(process: subprocess.Popen[bytes]) -> None:
-    import signal
-
     for sign in (signal.SIGINT, signal.SIGKILL):
         try:
             os.killpg(process.pid, sign)
@@ -314,7 +306,7 @@ def fetch_source(archive: Path, folder: Path, mirror: str, log: Path) -> None:
         f"-oDir::State::lists={folder}/lists",
         f"-oDir::Cache={folder}/cache",
         # Without this apt complains, as root, that its own user can't write to our folder.
-        f"-oAPT::Sandbox::User={user_name()}",
+        *(["-oAPT::Sandbox::User=root"] if os.geteuid() == 0 else []),
     ]
     logged_run(["apt-get", *options, "update"], log, folder=folder)
     name, sha256, directory = source_entry(output(["apt-cache", *options, "showsrc", "--only-source", "bochs"]))
@@ -326,12 +318,6 @@ def fetch_source(archive: Path, folder: Path, mirror: str, log: Path) -> None:
     if digest(fetched) != sha256:
         raise ImageError(f"{name}: SHA256 differs from the one in Debian's list")
     os.replace(fetched, archive)
-
-
-def user_name() -> str:
-    import getpass
-
-    return getpass.getuser()
 
 
 def source_entry(text: str) -> tuple[str, str, str]:

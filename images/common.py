@@ -67,7 +67,7 @@ def read_file(path: str | Path, *, package: str = "") -> bytes:
         raise ImageError(f"{path}: {e.strerror}{hint}") from e
 
 
-def write_file(path: str | Path, data: bytes) -> None:
+def write_file(path: str | Path, data: bytes, mode: int = 0o666) -> None:
     """Write all of the file or none: a reader never sees half an image, a full disk leaves the old one."""
     path = Path(path)
     temporary = ""
@@ -77,7 +77,7 @@ def write_file(path: str | Path, data: bytes) -> None:
         with os.fdopen(fd, "wb") as f:
             f.write(data)
             f.flush()
-            os.fchmod(f.fileno(), 0o666 & ~current_umask())
+            os.fchmod(f.fileno(), mode & ~current_umask())
         os.replace(temporary, path)
         temporary = ""
     except OSError as e:
