@@ -119,12 +119,13 @@ def _by_machine(wanted: list[tuple[Machine, Item]]) -> list[tuple[Machine, list[
 
 def _boots(items: list[Item], splits: int) -> list[list[Item]]:
     """Consecutive items that fit a command line, in at least `splits` parts if there are that many items."""
-    most = min(ITEMS_MAX, -(-len(items) // splits))
+    parts = min(splits, len(items))
     out: list[list[Item]] = []
     length = 0
-    for item in items:
+    for n, item in enumerate(items):
         size = len(item.word[1]) + 1
-        if not out or len(out[-1]) == most or length + size > CMDLINE_ROOM:
+        new_part = n == 0 or n * parts // len(items) != (n - 1) * parts // len(items)
+        if new_part or len(out[-1]) == ITEMS_MAX or length + size > CMDLINE_ROOM:
             out.append([])
             length = 0
         out[-1].append(item)
