@@ -26,7 +26,7 @@ help: ## this list
 .PHONY: all
 all: lhv images iso ## kernels, disk images, ISOs
 
--include lhv/build.mk unit/unit.mk
+-include lhv/build.mk lib/tools/tools.mk unit/unit.mk
 include images/images.mk
 lhv: ## the kernels, build/lhv/lhv-{i386,amd64}.elf
 unit: ## tests of the pure code, built for and run on this machine

@@ -129,7 +129,18 @@ void panic_at(const char *file, int line, const char *format, ...)
 	platform_end(VERDICT_ERROR);
 }
 
-/* Counts a check that doesn't hold; prints the details of the first few. */
+/*
+ * Counts a check that doesn't hold. True if its details are wanted: not when enough were printed, since a check that
+ * fails at every exit must cost less than an interrupt takes to come again, or L2 would never go on.
+ */
+static bool count_failure(enum verdict v)
+{
+	struct result *r = this_cpu()->judging;
+
+	return r->failures++ < FAIL_LINES_MAX || verdict_worse(r->verdict, v) != r->verdict;
+}
+
+/* Records a check that count_failure wants details of. */
 static void failed(enum verdict v, const struct where *w, const char *want, const char *got)
 {
 	struct cpu *c = this_cpu();
@@ -137,11 +148,8 @@ static void failed(enum verdict v, const struct where *w, const char *want, cons
 	struct line l;
 	char at[100], reason[RESULT_REASON_MAX];
 
-	r->failures++;
 	fmt(reason, sizeof(reason), "%s: want %s, got %s", w->expr, want, got);
 	result_worsen(r, v, reason);
-	if (r->failures > FAIL_LINES_MAX)
-		return;
 	fmt(at, sizeof(at), "%s:%d", w->file, w->line);
 	say_start(&l, "fail");
 	line_str(&l, "id", r->id);
@@ -168,14 +176,15 @@ static void counting(const struct where *w)
 bool check_failed(const struct where *w, const char *want, const char *got)
 {
 	counting(w);
-	failed(VERDICT_BAD, w, want, got);
+	if (count_failure(VERDICT_BAD))
+		failed(VERDICT_BAD, w, want, got);
 	return false;
 }
 
 bool check_true(bool held, const struct where *w)
 {
 	counting(w);
-	if (!held)
+	if (!held && count_failure(VERDICT_BAD))
 		failed(VERDICT_BAD, w, "true", "false");
 	return held;
 }
@@ -183,7 +192,7 @@ bool check_true(bool held, const struct where *w)
 bool check_environment(bool held, const struct where *w)
 {
 	counting(w);
-	if (!held)
+	if (!held && count_failure(VERDICT_ERROR))
 		failed(VERDICT_ERROR, w, "true", "false");
 	return held;
 }
@@ -195,6 +204,8 @@ bool check_equal(u64 got, u64 want, const struct where *w)
 	counting(w);
 	if (got == want)
 		return true;
+	if (!count_failure(VERDICT_BAD))
+		return false;
 	fmt(a, sizeof(a), "0x%llx", (unsigned long long)want);
 	fmt(b, sizeof(b), "0x%llx", (unsigned long long)got);
 	failed(VERDICT_BAD, w, a, b);
@@ -208,6 +219,8 @@ bool check_outcome(struct outcome got, struct outcome want, const struct where *
 	counting(w);
 	if (outcome_equal(got, want))
 		return true;
+	if (!count_failure(VERDICT_BAD))
+		return false;
 	failed(VERDICT_BAD, w, outcome_text(want, a, sizeof(a)), outcome_text(got, b, sizeof(b)));
 	return false;
 }

@@ -29,10 +29,15 @@ static ulong l2_wait(ulong seen)
 /* L2 with IF=0: the byte stays in the controller and the interrupt in the local APIC. */
 static ulong l2_pending(ulong unused)
 {
+	u64 deadline = time_after_ms(WAIT_MS);
+	ulong seen;
+
 	(void)unused;
-	for (u32 i = 0; i < 50; i++)
+	do {
 		cpu_pause();
-	return (ulong)ps2_full() << 1 | apic_pending(IRQ_VECTOR + IRQ_MOUSE);
+		seen = (ulong)ps2_full() << 1 | apic_pending(IRQ_VECTOR + IRQ_MOUSE);
+	} while (seen != 3 && !time_is_up(deadline));
+	return seen;
 }
 
 static void check(struct run *r, u8 byte)
