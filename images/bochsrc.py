@@ -37,17 +37,19 @@ def bochsrc(
 ) -> str:
     """The text of a configuration file. The disk is the boot device if there is one, else the CD-ROM.
 
+    It names no display: which there is depends on the build, so command() does. Nothing else differs from 2.7 to 3.0.
     Paths should be absolute, or relative to the folder that Bochs is started in.
     """
     if not re.fullmatch(r"[a-z0-9_]+", model):
         raise ImageError(f"{model!r} is not the name of a CPU model of Bochs")
+    if model == "bx_generic" and version >= (3, 0):
+        raise ImageError("Bochs 3.0 has no CPU model bx_generic any more")
     if not 1 <= cpus <= 8:
         raise ImageError(f"{cpus} CPUs: 1 to 8 are possible")
     if disk is None and cdrom is None:
         raise ImageError("neither disk nor CD-ROM: nothing to boot from")
     lines = [
         "config_interface: textconfig",
-        display(version),
         f"memory: guest={memory_mb}, host={memory_mb}",
         f"romimage: file={bios(BIOS, 'bochsbios')}, options=fastboot",
         f"vgaromimage: file={bios(VGA_BIOS, 'vgabios')}",
@@ -84,11 +86,6 @@ def bochsrc(
 DISPLAYS = {"nogui": "display_library: nogui", "rfb": 'display_library: rfb, options="timeout=0"'}
 
 
-def display(version: Version) -> str:
-    """What is right for the usual builds; command() corrects it for others."""
-    return DISPLAYS["rfb" if version < (3, 0) else "nogui"]
-
-
 def bios(path: Path, package: str) -> Path:
     if not path.is_file():
         raise ImageError(f"{path} is missing (Debian package {package}: apt-get install {package})")
@@ -116,11 +113,9 @@ def command(bochs_path: str | Path, version: Version, rc_path: str | Path, debug
         except OSError as e:
             raise ImageError(f"{script}: {e.strerror}") from e
         args += ["-rc", str(script)]
-    found = find_display(str(bochs_path))
-    if found and found != display(version):
-        # What comes after the options is read as more lines of the configuration file.
-        args.append(found)
-    return args
+    display = find_display(str(bochs_path))
+    # What comes after the options is read as more lines of the configuration file.
+    return [*args, display] if display else args
 
 
 def detect(bochs_path: str | Path) -> tuple[Version, bool]:

@@ -355,8 +355,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
+    # The compilers are in a process group of their own, so they have to be told.
+    signal.signal(signal.SIGTERM, interrupt)
     build = Build(
         arguments.folder.absolute(), jobs=arguments.jobs, mirror=arguments.mirror, tarball=arguments.tarball
     )

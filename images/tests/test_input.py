@@ -158,6 +158,8 @@ def test_bochsrc_input(tmp_path: Path) -> None:
     for bad in ({"model": "x, ips=1"}, {"cpus": 9}, {"disk": None}, {"disk": 'a"b'}, {"log_path": "$HOME"}):
         with pytest.raises(ImageError):
             bochsrc.bochsrc((2, 7), **{**good, **bad})
+    with pytest.raises(ImageError, match="bx_generic"):
+        bochsrc.bochsrc((3, 0), model="bx_generic", **good)
     with pytest.raises(ImageError, match="doesn't look like Bochs"):
         bochsrc.detect("true")
     with pytest.raises(ImageError, match="not installed"):
