@@ -16,7 +16,7 @@ LHV_CFLAGS := -std=c11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mg
 	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-common -fno-builtin \
 	-Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef \
 	-Ilib -I. -MMD -MP
-LHV_CFLAGS_i386 := -m32 -march=i686 -mpreferred-stack-boundary=4
+LHV_CFLAGS_i386 := -m32 -march=i686
 LHV_CFLAGS_amd64 := -m64 -mcmodel=small
 LHV_NASM_i386 := -f elf32
 LHV_NASM_amd64 := -f elf64
@@ -43,7 +43,7 @@ $(LHV_DIR)/$(1)/%.asm.o: %.asm $(LHV_DIR)/flags
 LHV_OBJ_$(1) := $(patsubst %.c,$(LHV_DIR)/$(1)/%.o,$(LHV_C)) $(patsubst %.asm,$(LHV_DIR)/$(1)/%.asm.o,$(LHV_ASM))
 # The unstripped file is for debuggers. GRUB and QEMU's -kernel want a 32-bit container.
 $(LHV_DIR)/lhv-$(1).debug: $$(LHV_OBJ_$(1)) lib/arch/link.ld
-	$$(CC) $$(LHV_LD_$(1)) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments \
+	$$(CC) $$(LHV_LD_$(1)) -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments \
 		-Wl,-z,max-page-size=4096 -Wl,-T,lib/arch/link.ld -o $$@ $$(LHV_OBJ_$(1))
 $(LHV_DIR)/lhv-$(1).elf: $(LHV_DIR)/lhv-$(1).debug
 	$$(OBJCOPY) --strip-all -O elf32-i386 $$< $$@

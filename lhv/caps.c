@@ -100,7 +100,7 @@ const char *cap_name(u32 index)
 bool cap_have(const char *name)
 {
 	for (u32 i = 0; i < ARRAY_SIZE(specials); i++) {
-		if (strcmp(name, specials[i].name))
+		if (strcmp(name, specials[i].name) != 0)
 			continue;
 		if (specials[i].ept_vpid)
 			return vmx_caps.ept_vpid & specials[i].ept_vpid;

@@ -57,12 +57,12 @@ struct cpu {
 	u8 *user_stack[LEVELS]; /* for CPL 3 */
 	u64 gdt[GDT_ENTRIES] __attribute__((aligned(16)));
 	struct tss tss[LEVELS] __attribute__((aligned(16)));
-	struct outcome fault;       /* what the exception table caught last */
-	struct result *judging;     /* checks count for this result */
+	struct outcome fault;                  /* what the exception table caught last */
+	struct result *judging;                /* checks count for this result */
 	volatile u32 count[LEVELS][IRQ_KINDS]; /* interrupts taken by handlers */
 	volatile u32 spurious;
-	volatile u8 ps2_byte;       /* last byte that a keyboard or mouse handler read */
-	volatile bool l2_does_eoi;  /* interrupts reach L2 without L1's help */
+	volatile u8 ps2_byte;      /* last byte that a keyboard or mouse handler read */
+	volatile bool l2_does_eoi; /* interrupts reach L2 without L1's help */
 	u64 vmxon_pa;
 	bool vmx_on;
 	struct vcpu *vcpu;

@@ -194,7 +194,8 @@ static void describe(struct vcpu *v, const struct exit *e, char *text, size_t si
 		return;
 	}
 	if (e->reason == EXIT_vmcall && v->g.ax == L2_FAULT) {
-		fmt(text, size, "L2 got %s at 0x%lx", outcome_text(out_fault((u8)v->g.dx, (u32)v->g.cx), outcome, sizeof(outcome)),
+		fmt(text, size, "L2 got %s at 0x%lx",
+		    outcome_text(out_fault((u8)v->g.dx, (u32)v->g.cx), outcome, sizeof(outcome)),
 		    (unsigned long)v->g.bx);
 		return;
 	}

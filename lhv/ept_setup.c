@@ -17,8 +17,17 @@ static u64 identity[2]; /* roots: 4 KiB pages, large pages */
 void ept_setup_init(void)
 {
 	static const u32 fixed[11] = {
-		MSR_MTRR_FIX64K_00000, MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, 0x268, 0x269, 0x26a, 0x26b,
-		0x26c, 0x26d, 0x26e, 0x26f,
+		MSR_MTRR_FIX64K_00000,
+		MSR_MTRR_FIX16K_80000,
+		MSR_MTRR_FIX16K_A0000,
+		0x268,
+		0x269,
+		0x26a,
+		0x26b,
+		0x26c,
+		0x26d,
+		0x26e,
+		0x26f,
 	};
 	u32 r[4];
 

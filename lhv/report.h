@@ -69,9 +69,25 @@ bool check_environment(bool held, const struct where *w);
 #define expect_env(cond) check_environment(!!(cond), WHERE(#cond))
 
 /* Leave the (void) function if the check doesn't hold. */
-#define require(cond) do { if (!expect(cond)) return; } while (false)
-#define require_eq(got, want) do { if (!expect_eq(got, want)) return; } while (false)
-#define require_out(got, want) do { if (!expect_out(got, want)) return; } while (false)
-#define require_env(cond) do { if (!expect_env(cond)) return; } while (false)
+#define require(cond)              \
+	do {                       \
+		if (!expect(cond)) \
+			return;    \
+	} while (false)
+#define require_eq(got, want)              \
+	do {                               \
+		if (!expect_eq(got, want)) \
+			return;            \
+	} while (false)
+#define require_out(got, want)              \
+	do {                                \
+		if (!expect_out(got, want)) \
+			return;             \
+	} while (false)
+#define require_env(cond)              \
+	do {                           \
+		if (!expect_env(cond)) \
+			return;        \
+	} while (false)
 
 #endif

@@ -10,9 +10,9 @@
 
 /* In the order of the bits; base last, at OPT_BASE. */
 static const struct opt_ops *const ops[OPT_COUNT + 1] = {
-	&opt_msr_lists, &opt_no_intr,  &opt_ept,	   &opt_ept_switch, &opt_vpid,    &opt_unrestricted,
-	&opt_l1_user,	&opt_vmxoff,   &opt_ept_large,	   &opt_no_timer,   &opt_msr_bitmap, &opt_l2_user,
-	&opt_mouse,	&opt_real_mode, &opt_preempt_timer, &opt_io_bitmap,  &opt_base,
+	&opt_msr_lists, &opt_no_intr,   &opt_ept,           &opt_ept_switch, &opt_vpid,       &opt_unrestricted,
+	&opt_l1_user,   &opt_vmxoff,    &opt_ept_large,     &opt_no_timer,   &opt_msr_bitmap, &opt_l2_user,
+	&opt_mouse,     &opt_real_mode, &opt_preempt_timer, &opt_io_bitmap,  &opt_base,
 };
 
 static struct run runs[MAX_CPUS];

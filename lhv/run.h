@@ -18,13 +18,13 @@
 struct run;
 
 struct opt_ops {
-	u32 bit;           /* 0 for base */
-	const char *needs; /* capabilities, separated by "; " */
-	void (*setup)(struct run *r);   /* sets controls in r->v.ctl and writes its VMCS fields */
+	u32 bit;                      /* 0 for base */
+	const char *needs;            /* capabilities, separated by "; " */
+	void (*setup)(struct run *r); /* sets controls in r->v.ctl and writes its VMCS fields */
 	void (*iterate)(struct run *r);
 	void (*before_entry)(struct run *r);
 	void (*after_exit)(struct run *r, const struct exit *e);
-	void (*finish)(struct run *r);  /* after the last iteration */
+	void (*finish)(struct run *r); /* after the last iteration */
 };
 
 /* One CPU's side of a mask run. */

@@ -17,10 +17,10 @@
 #include "lhv/report.h"
 #include "lhv/vcpu.h"
 
-#define TEST_CANARY 0x1u   /* must fail; runs only when named without wildcards */
+#define TEST_CANARY 0x1u /* must fail; runs only when named without wildcards */
 #define TEST_TWO_CPUS 0x2u
-#define TEST_I386 0x4u     /* only the i386 image has it */
-#define TEST_AMD64 0x8u    /* only the amd64 image */
+#define TEST_I386 0x4u  /* only the i386 image has it */
+#define TEST_AMD64 0x8u /* only the amd64 image */
 
 /* Fixed-size, so that it can be read without knowing the image's pointers. harness/ knows the layout. */
 struct test_info {
@@ -35,12 +35,11 @@ _Static_assert(sizeof(struct test_info) == 280, "harness/ reads this");
 
 typedef void test_fn(struct cpu *c);
 
-#define TEST(area_, name_, ...)                                                                          \
-	static test_fn test_##name_;                                                                     \
-	static const struct test_info info_##name_ __attribute__((section(".lhv_tests"), used, aligned(8))) = { \
-		.area = #area_, .name = #name_, __VA_ARGS__                                                  \
-	};                                                                                               \
-	static test_fn *const fn_##name_ __attribute__((section(".lhv_test_fns"), used)) = test_##name_; \
+#define TEST(area_, name_, ...)                                                                              \
+	static test_fn test_##name_;                                                                         \
+	static const struct test_info info_##name_ __attribute__((                                           \
+		section(".lhv_tests"), used, aligned(8))) = { .area = #area_, .name = #name_, __VA_ARGS__ }; \
+	static test_fn *const fn_##name_ __attribute__((section(".lhv_test_fns"), used)) = test_##name_;     \
 	static void test_##name_(struct cpu *c __attribute__((unused)))
 
 extern const struct test_info lhv_tests_start[], lhv_tests_end[];

@@ -39,9 +39,9 @@ struct vcpu {
 	bool launched;
 	u32 ctl[CTL_WORDS]; /* wanted; vcpu_write_controls adds what must be 1 */
 	struct gregs g;
-	u64 l2_root;  /* CR3 of L2; identity but for the window at L2_WINDOW */
+	u64 l2_root;    /* CR3 of L2; identity but for the window at L2_WINDOW */
 	u64 *l2_window; /* page table of that window: 512 entries */
-	u64 eptp;     /* 0: no EPT */
+	u64 eptp;       /* 0: no EPT */
 	enum irq_mode irq_mode;
 	bool irq_off; /* IF stays 0 in L1 */
 	u32 pending;  /* bit per enum irq: to be injected */
@@ -79,10 +79,18 @@ void skip_instruction(struct vcpu *v, const struct exit *e);
 
 /* Is it this basic reason, after a successful entry? One check; prints what it is instead. */
 #define expect_exit(v, e, reason) check_exit((v), &(e), (reason), WHERE("exit " #reason))
-#define require_exit(v, e, reason) do { if (!expect_exit(v, e, reason)) return; } while (false)
+#define require_exit(v, e, reason)              \
+	do {                                    \
+		if (!expect_exit(v, e, reason)) \
+			return;                 \
+	} while (false)
 /* Is it L2's call with this code? Skips the VMCALL. */
 #define expect_call(v, e, code) check_call((v), &(e), (code), WHERE("L2 calls " #code))
-#define require_call(v, e, code) do { if (!expect_call(v, e, code)) return; } while (false)
+#define require_call(v, e, code)              \
+	do {                                  \
+		if (!expect_call(v, e, code)) \
+			return;               \
+	} while (false)
 struct where;
 bool check_exit(struct vcpu *v, const struct exit *e, u32 reason, const struct where *w);
 bool check_call(struct vcpu *v, const struct exit *e, ulong code, const struct where *w);

@@ -82,8 +82,8 @@ TEST(ept, unrestricted_pae_cr3_unmapped, .sdm = "Exit Qualification for EPT Viol
 }
 
 /* The control of the case above: the page stays mapped, and no host may see anything special. */
-TEST(ept, unrestricted_pae_cr3_mapped, .sdm = "Exit Qualification for EPT Violations",
-     .needs = "single-context INVEPT", .opt = OPT_ept | OPT_unrestricted, .flags = TEST_I386)
+TEST(ept, unrestricted_pae_cr3_mapped, .sdm = "Exit Qualification for EPT Violations", .needs = "single-context INVEPT",
+     .opt = OPT_ept | OPT_unrestricted, .flags = TEST_I386)
 {
 	struct vcpu v;
 	struct exit e;
@@ -138,9 +138,9 @@ TEST(ept, unrestricted_long_cr3_unmapped, .sdm = "Exit Qualification for EPT Vio
 struct tlb {
 	u64 root;
 	u32 *page;
-	u32 loops;    /* L2 on CPU 1 counts its reads here */
-	u32 stop;     /* asks L2 to come out */
-	u32 out;      /* CPU 1 is out of its loop for the first time */
+	u32 loops; /* L2 on CPU 1 counts its reads here */
+	u32 stop;  /* asks L2 to come out */
+	u32 out;   /* CPU 1 is out of its loop for the first time */
 	u32 faulted_before;
 };
 
@@ -219,8 +219,7 @@ TEST(ept, tlb_two_cpus, .sdm = "Guidelines for Use of the INVEPT Instruction", .
 	ept_map_page(t.root, GPA_ALIAS, 0, 0);
 	expect_out(invept(INVEPT_SINGLE, eptp_for(t.root), 0), out_ok());
 	wait_flag(&t.out, 1, 2);
-	say_note("CPU 1 %s the page after INVEPT on CPU 0 alone (both are legal)",
-		 t.out ? "lost" : "still reads");
+	say_note("CPU 1 %s the page after INVEPT on CPU 0 alone (both are legal)", t.out ? "lost" : "still reads");
 	__atomic_store_n(&t.stop, 1, __ATOMIC_RELEASE);
 	join_cpu(1);
 }

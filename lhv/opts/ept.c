@@ -14,7 +14,7 @@
 #define QUAL_COMMON 0x1bfu /* bit 6 needs mode-based execute control */
 
 struct state {
-	u32 *page;      /* what GPA_ALIAS and, later, GPA_UNMAPPED are mapped to */
+	u32 *page; /* what GPA_ALIAS and, later, GPA_UNMAPPED are mapped to */
 	u32 violations;
 };
 

@@ -63,8 +63,7 @@ static void check_access(struct run *r, struct access a, bool must_exit)
 	e = enter(&r->v);
 	if (must_exit) {
 		require_exit(&r->v, e, EXIT_io);
-		expect_eq(e.qualification,
-			  a.port << 16 | (a.out ? 0 : QUAL_IN) | (a.bytes == 2 ? QUAL_SIZE_2 : 0));
+		expect_eq(e.qualification, a.port << 16 | (a.out ? 0 : QUAL_IN) | (a.bytes == 2 ? QUAL_SIZE_2 : 0));
 		expect_eq(e.length, a.bytes); /* 16-bit operands have a prefix */
 		if (!a.out)
 			r->v.g.ax = (r->v.g.ax & ~(ulong)0xffff) | given;

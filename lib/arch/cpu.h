@@ -47,8 +47,8 @@ u32 store_tr(void);
 
 void irq_on(void);
 void irq_off(void);
-void irq_window(void);   /* STI, two instructions, CLI */
-void halt_irq_on(void);  /* STI; HLT */
+void irq_window(void);  /* STI, two instructions, CLI */
+void halt_irq_on(void); /* STI; HLT */
 void halt(void);
 void cpu_pause(void);
 

@@ -24,7 +24,8 @@ static int digit_of(char ch, u32 base)
 {
 	int d = ch >= '0' && ch <= '9' ? ch - '0' :
 		ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 :
-		ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 : 99;
+		ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 :
+					 99;
 
 	return d < (int)base ? d : -1;
 }
@@ -215,8 +216,9 @@ static const struct {
 	const char *name; /* with '=' */
 	bool (*set)(struct parse *p, char *value);
 } options[] = {
-	{ "opt=", set_opt },   { "test=", set_test }, { "iter=", set_iter }, { "cpus=", set_cpus }, { "seed=", set_seed },
-	{ "from=", set_from }, { "dump=", set_dump }, { "exit=", set_exit }, { "run=", set_run },
+	{ "opt=", set_opt },   { "test=", set_test }, { "iter=", set_iter },
+	{ "cpus=", set_cpus }, { "seed=", set_seed }, { "from=", set_from },
+	{ "dump=", set_dump }, { "exit=", set_exit }, { "run=", set_run },
 };
 
 static bool parse_word(struct parse *p, char *word, u32 *given)
@@ -224,7 +226,7 @@ static bool parse_word(struct parse *p, char *word, u32 *given)
 	for (u32 i = 0; i < ARRAY_SIZE(options); i++) {
 		size_t n = strlen(options[i].name);
 
-		if (strncmp(word, options[i].name, n))
+		if (strncmp(word, options[i].name, n) != 0)
 			continue;
 		if (*given & 1u << i)
 			return refuse(p, "given twice", options[i].name);

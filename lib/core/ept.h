@@ -21,17 +21,17 @@
 
 /* Where tables come from; injected, so that this runs on the host too. */
 struct ept_mem {
-	u64 (*alloc)(void *ctx);          /* a zeroed page's physical address, or 0: none left */
+	u64 (*alloc)(void *ctx);           /* a zeroed page's physical address, or 0: none left */
 	u64 *(*map)(void *ctx, u64 table); /* physical address of a table to pointer */
 	void *ctx;
 };
 
 struct ept_walk {
-	int level;     /* 1: 4K, 2: 2M, 3: 1G leaf; or the level at which the walk stopped */
-	bool present;  /* a leaf was reached */
-	u64 entry;     /* leaf entry, or the not-present one */
-	u64 rights;    /* AND of RWX over all levels */
-	u64 pa;        /* if present */
+	int level;    /* 1: 4K, 2: 2M, 3: 1G leaf; or the level at which the walk stopped */
+	bool present; /* a leaf was reached */
+	u64 entry;    /* leaf entry, or the not-present one */
+	u64 rights;   /* AND of RWX over all levels */
+	u64 pa;       /* if present */
 };
 
 /*

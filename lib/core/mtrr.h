@@ -10,8 +10,8 @@ enum memtype { MEMTYPE_UC = 0, MEMTYPE_WC = 1, MEMTYPE_WT = 4, MEMTYPE_WP = 5, M
 
 /* The MTRRs as read from the MSRs (SDM: "Memory Type Range Registers (MTRRs)"). */
 struct mtrr_state {
-	u64 cap;      /* IA32_MTRRCAP */
-	u64 def_type; /* IA32_MTRR_DEF_TYPE */
+	u64 cap;       /* IA32_MTRRCAP */
+	u64 def_type;  /* IA32_MTRR_DEF_TYPE */
 	u64 fixed[11]; /* 64K_00000, 16K_80000, 16K_A0000, 4K_C0000 ... 4K_F8000 */
 	u64 base[MTRR_VARIABLE_MAX];
 	u64 mask[MTRR_VARIABLE_MAX];

@@ -3,9 +3,9 @@
 
 /* SDM: "Structure of VMCS Component Encoding": the encoding says width and area, and so does the table. */
 enum { W16 = WIDTH_16, W64 = WIDTH_64, W32 = WIDTH_32, WNAT = WIDTH_NAT };
-#define FIELD(width, encoding, name, area, exists)                                                       \
-	_Static_assert(((encoding) >> 13 & 3) == W##width, #name ": width");                             \
-	_Static_assert(((encoding) >> 10 & 3) == AREA_##area, #name ": area");                           \
+#define FIELD(width, encoding, name, area, exists)                             \
+	_Static_assert(((encoding) >> 13 & 3) == W##width, #name ": width");   \
+	_Static_assert(((encoding) >> 10 & 3) == AREA_##area, #name ": area"); \
 	_Static_assert(!((encoding) & ~0x6ffe), #name ": reserved bits, or the high half");
 #include "x86/vmcs_fields.def"
 #undef FIELD

@@ -11,7 +11,7 @@ enum vmcs_field {
 #undef FIELD
 };
 
-enum vmcs_width { WIDTH_16, WIDTH_64, WIDTH_32, WIDTH_NAT };  /* bits 14:13 of the encoding */
+enum vmcs_width { WIDTH_16, WIDTH_64, WIDTH_32, WIDTH_NAT };       /* bits 14:13 of the encoding */
 enum vmcs_area { AREA_CONTROL, AREA_EXIT, AREA_GUEST, AREA_HOST }; /* bits 11:10; EXIT is read-only */
 
 struct vmcs_info {

@@ -35,7 +35,9 @@ u32 ctl_adjust(const struct vmx_caps *c, enum ctl_word w, u32 want, u32 forbid, 
 const char *exit_reason_name(u32 basic_reason)
 {
 	switch (basic_reason) {
-#define REASON(number, name, text) case number: return #name;
+#define REASON(number, name, text) \
+	case number:               \
+		return #name;
 #include "x86/exit_reasons.def"
 #undef REASON
 	default:
@@ -46,7 +48,9 @@ const char *exit_reason_name(u32 basic_reason)
 const char *vmx_error_name(u32 number)
 {
 	switch (number) {
-#define VMXERR(number_, name, text) case number_: return text;
+#define VMXERR(number_, name, text) \
+	case number_:               \
+		return text;
 #include "x86/vmx_errors.def"
 #undef VMXERR
 	default:

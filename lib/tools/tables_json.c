@@ -36,9 +36,9 @@ static void options(void)
 static void fields(void)
 {
 	begin("fields", ",\n");
-#define FIELD(width, encoding, name, area, exists)                                                                \
-	row();                                                                                                    \
-	printf("{\"encoding\": %u, \"name\": \"%s\", \"width\": \"%s\", \"area\": \"%s\", \"exists\": \"%s\"}",   \
+#define FIELD(width, encoding, name, area, exists)                                                              \
+	row();                                                                                                  \
+	printf("{\"encoding\": %u, \"name\": \"%s\", \"width\": \"%s\", \"area\": \"%s\", \"exists\": \"%s\"}", \
 	       encoding, #name, #width, #area, exists);
 #include "x86/vmcs_fields.def"
 #undef FIELD
