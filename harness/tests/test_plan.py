@@ -86,7 +86,7 @@ def test_unreadable_images(tmp_path: Path) -> None:
         elf.read_tests(path)
 
 
-@pytest.mark.parametrize("parts", [1, 2, 3, 5, 7, 1000])
+@pytest.mark.parametrize("parts", [1, 2, 3, 7, 60])
 @pytest.mark.parametrize("splits", [1, 3])
 def test_shards_are_complete_and_disjoint(settings: Settings, parts: int, splits: int) -> None:
     settings = replace(settings, splits=splits)
