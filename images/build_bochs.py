@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):
@@ -58,6 +58,9 @@ COMPILER_FLAGS = "-O2 -pipe"
 BUILD_PACKAGES = ("g++", "make", "xz-utils")
 # The source package has no firmware in it; Bochs runs with that of these packages.
 FIRMWARE_PACKAGES = ("bochsbios", "vgabios")
+
+Env = dict[str, str] | None
+Progress = Callable[[], None] | None
 
 STEP_TIMEOUT = 3600  # seconds; a build takes some minutes on two cores
 PROGRESS_SECONDS = 15
@@ -100,11 +103,8 @@ class Build:
         """Whether the installed program is the one that this recipe makes."""
         try:
             facts = json.loads(self.facts.read_text())
-            return (
-                facts["configure"] == list(CONFIGURE)
-                and facts["compiler_flags"] == COMPILER_FLAGS
-                and facts["sha256"] == digest(self.binary)
-            )
+            recipe = (facts["configure"], facts["compiler_flags"]) == (list(CONFIGURE), COMPILER_FLAGS)
+            return recipe and bool(facts["sha256"] == digest(self.binary))
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
@@ -202,11 +202,13 @@ class Build:
         for step in ("unpack", "configure"):
             self.stamp(step).unlink(missing_ok=True)
 
-    def step(self, command: Sequence[str], folder: Path, env: dict[str, str] | None = None, progress=None) -> None:
+    def step(self, command: Sequence[str], folder: Path, env: Env = None, progress: Progress = None) -> None:
         logged_run(command, self.log, folder=folder, env=env, progress=progress)
 
 
-def logged_run(command: Sequence[str], log: Path, *, folder: Path, env=None, progress=None) -> None:
+def logged_run(
+    command: Sequence[str], log: Path, *, folder: Path, env: Env = None, progress: Progress = None
+) -> None:
     """Run a command niced, its output into the log; whatever ends this program ends the command too."""
     with open(log, "ab") as out:
         out.write(f"\n$ {' '.join(command)}\n".encode())
@@ -234,7 +236,7 @@ def logged_run(command: Sequence[str], log: Path, *, folder: Path, env=None, pro
         raise ImageError("\n".join([f"{command[0]} failed with status {status}; the end of {log}:", *tail]))
 
 
-def wait(process: subprocess.Popen[bytes], progress) -> int:
+def wait(process: subprocess.Popen[bytes], progress: Progress) -> int:
     deadline = time.monotonic() + STEP_TIMEOUT
     while time.monotonic() < deadline:
         try:
@@ -242,7 +244,7 @@ def wait(process: subprocess.Popen[bytes], progress) -> int:
         except subprocess.TimeoutExpired:
             if progress:
                 progress()
-    raise ImageError(f"{process.args} took more than {STEP_TIMEOUT} s")
+    raise ImageError(f"a step took more than {STEP_TIMEOUT} s: {process.args!r}")
 
 
 def stop_group(process: subprocess.Popen[bytes]) -> None:

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Make bootable images of multiboot kernels: a minimal disk for one run, a USB stick with a menu, an ISO, a bug report's case.
+"""Make bootable images of multiboot kernels: disk for one run, USB stick with a menu, ISO, case for a bug report.
 
 Exit codes: 0 done, 2 wrong usage, 3 the environment or the input doesn't allow it.
 """

@@ -53,12 +53,13 @@ class Emulators:
         machine = ["-m", str(memory_mb), "-display", "none", "-serial", "stdio", "-no-reboot"]
         return run_killed([QEMU, *machine, "-device", "isa-debug-exit,iobase=0xf4", *drive], self.folder)
 
-    def bochs(self, image: bytes, *, program: str = "bochs-bin", cpus: int = 1, model: str = "") -> str:
+    def bochs(
+        self, image: bytes, *, program: str = "bochs-bin", cpus: int = 1, model: str = "corei7_haswell_4770"
+    ) -> str:
         version, debugger = bochsrc.detect(program)
         disk, rc, com1, log = (self.folder / name for name in ("disk.img", "bochsrc", "com1", "log"))
         disk.write_bytes(image)
-        more = {"model": model} if model else {}
-        rc.write_text(bochsrc.bochsrc(version, cpus=cpus, disk=disk, com1_path=com1, log_path=log, **more))
+        rc.write_text(bochsrc.bochsrc(version, model=model, cpus=cpus, disk=disk, com1_path=com1, log_path=log))
         output = run_killed(bochsrc.command(program, version, rc, debugger), self.folder)
         if not com1.exists():
             raise ImageError(f"nothing on COM1: {output[-1000:]}")

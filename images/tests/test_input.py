@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,8 @@ def kernel(tmp_path: Path, probe: bytes) -> Path:
 
 
 def test_usage_is_2() -> None:
-    for arguments in ([], ["nonsense"], ["boot", "kernel"], ["boot", "-o", "x", "k", "a", "b"]):
+    wrong: list[list[str]] = [[], ["nonsense"], ["boot", "kernel"], ["boot", "-o", "x", "k", "a", "b"]]
+    for arguments in wrong:
         with pytest.raises(SystemExit) as e:
             mkimage.main(arguments)
         assert e.value.code == 2
@@ -55,7 +57,12 @@ def test_missing_kernel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     ("kind", "package"), [("boot", "nasm"), ("case", "grub-common"), ("menu", "grub-common"), ("iso", "xorriso")]
 )
 def test_missing_tool_names_its_package(
-    kernel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str, package: str
+    kernel: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    package: str,
 ) -> None:
     direct.assembled.cache_clear()
     grub.core_image.cache_clear()
@@ -84,7 +91,7 @@ def test_full_disk_leaves_the_old_file(kernel: Path, tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    command = [sys.executable, "-m", "images.mkimage", "boot", "-o", output, kernel]
+    command = [sys.executable, "-m", "images.mkimage", "boot", "-o", str(output), str(kernel)]
     done = subprocess.run(command, cwd=ROOT, preexec_fn=limit, capture_output=True, text=True)
     assert done.returncode == 3
     assert "disk.img" in done.stderr
@@ -154,8 +161,10 @@ def test_elf_becomes_one_piece() -> None:
 
 
 def test_bochsrc_input(tmp_path: Path) -> None:
-    good = {"disk": "d", "com1_path": "c", "log_path": "l"}
-    for bad in ({"model": "x, ips=1"}, {"cpus": 9}, {"disk": None}, {"disk": 'a"b'}, {"log_path": "$HOME"}):
+    good: dict[str, Any] = {"disk": "d", "com1_path": "c", "log_path": "l"}
+    wrong: list[dict[str, Any]] = [{"model": "x, ips=1"}, {"cpus": 9}, {"disk": None}]
+    wrong += [{"disk": 'a"b'}, {"log_path": "$HOME"}]
+    for bad in wrong:
         with pytest.raises(ImageError):
             bochsrc.bochsrc((2, 7), **{**good, **bad})
     with pytest.raises(ImageError, match="bx_generic"):
