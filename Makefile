@@ -3,9 +3,15 @@
 
 # Debian's python3, because Debian's modules (pytest, rich, ...) are installed for that one: another may come first in PATH.
 PYTHON ?= /usr/bin/python3
+# make's own default is cc, whatever that is.
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 JOBS ?= $(shell nproc)
 # For run, test and test-all: more options for run_tests.py, for example ARGS="--arch amd64 --opt 0x3c".
 ARGS ?=
+# Set to see the compilers' commands in run, test, bench and lint.
+V ?=
 # Set to skip the look at Debian's packages, for systems that have the tools from elsewhere.
 NO_DEPS ?=
 
@@ -21,7 +27,8 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | sort -u | \
 		while IFS='|' read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
 	@echo
-	@echo 'Variables: ARGS="..." for run_tests.py, LHV_OPT=0x3c (mask without a command line), CC=clang, JOBS=N'
+	@echo 'Variables: ARGS="..." for run_tests.py, LHV_OPT=0x3c (mask without a command line), CC=clang, JOBS=N,'
+	@echo '           V=1 (show commands), NO_DEPS=1 (no look at Debian packages)'
 
 .PHONY: all
 all: lhv images iso ## kernels, disk images, ISOs
@@ -35,7 +42,7 @@ unit: ## tests of the pure code, built for and run on this machine
 packages = $(shell sed -n 's/^$(1) *//p' images/packages.txt)
 need = $(if $(NO_DEPS),@true,@images/deps.sh $(call packages,$(1)))
 # The build is a second make, so that nothing is built before the packages are there, whatever -j says.
-build = $(MAKE) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS)) --no-print-directory
+build = $(MAKE) $(if $(V),,-s) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS)) --no-print-directory
 
 .PHONY: deps
 deps: ## installs missing Debian packages (by sudo if not root), says which
