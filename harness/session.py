@@ -105,7 +105,7 @@ def cmdline(request: Request, settings: Settings, exit_word: str) -> str:
     if settings.iterations:
         parts.append(f"iter={settings.iterations}")
     parts += [f"cpus={request.cpus}", f"seed={settings.seed}", f"run={request.token}"]
-    parts += [f"from={request.first}", f"exit={exit_word}"]
+    parts += [f"from={request.first}" if request.first else "", f"exit={exit_word}"]
     return " ".join(p for p in parts if p)
 
 

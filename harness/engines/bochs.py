@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -45,11 +44,8 @@ def _detect(path: str) -> tuple[tuple[int, int], bool]:
 
 
 @lru_cache
-def _models(path: str) -> tuple[str, ...]:
-    done = subprocess.run(
-        [path, "-q", "--help", "cpu"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20, text=True
-    )
-    return tuple(re.findall(r"^([a-z0-9_]+)$", done.stdout + done.stderr, re.M))
+def _models(path: str) -> list[str]:
+    return bochsrc.models(path)
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,7 @@ class BochsEngine(Engine):
             argv = bochsrc.command(self.path, self.number, rc, self.debugger)
         except ImageError as e:
             raise EnvironmentProblem(str(e)) from e
-        return Launch(tuple(argv), com1, (log,), listens="display_library: rfb" in text)
+        return Launch(tuple(argv), com1, (log,), listens=any("rfb" in word for word in argv))
 
     def explain(self, status: int, console: str, said_something: bool) -> End:
         ticks = max((int(t) for t in _TICK.findall(console)), default=0)

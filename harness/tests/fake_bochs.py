@@ -33,10 +33,13 @@ def main() -> int:
         print("corei7_haswell_4770\ntigerlake" if sys.argv[-1] == "cpu" else "  -rc filename     execute commands")
         return 0
     script: dict[str, Any] = json.loads(os.environ.get("FAKE_BOCHS", "{}"))
+    rc = Path(sys.argv[sys.argv.index("-f") + 1]).read_text()
+    if "end_of_probe" in rc:
+        print("bochsrc:2: directive 'end_of_probe' not understood")
+        return 1
     if script.get("start") == "die":
         print("00000000000p[      ] >>PANIC<< bochsrc:3: no such ROM")
         return 1
-    rc = Path(sys.argv[sys.argv.index("-f") + 1]).read_text()
     com1 = Path(re.search(r'^com1: .*dev="(.*)"$', rc, re.M)[1])  # type: ignore[index]
     Path(re.search(r'path="(.*)", mode=flat', rc)[1] + ".lock").touch()  # type: ignore[index]
     if script.get("start") == "silent":

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The commands in a bug report's folder, for people who have nothing of ours."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import stacks
+from harness.engines import Boot, Engine
+from harness.engines.bochs import BochsEngine
+from harness.engines.qemu import QemuEngine
+from harness.plan import Case
+from images import bochsrc
+
+_HEAD = """#!/bin/sh
+# Runs case.img; the verdicts are in com1.txt (compare with actual.txt), and on the screen if there is one.
+set -eu
+cd "$(dirname "$0")"
+[ -f case.img ] || xz -dk case.img.xz
+rm -f com1.txt
+"""
+
+_BOCHS = """# Arguments are more lines of the configuration, for example 'display_library: x'. BOCHS names another Bochs.
+bochs=${BOCHS:-bochs}
+# Builds differ in their displays; these need neither an X server nor a terminal.
+for display in nogui 'rfb, options="timeout=0"'; do
+	[ $# -eq 0 ] || break
+	printf 'display_library: %s\nend_of_probe: 1\n' "$display" >probe.rc
+	if "$bochs" -q -f probe.rc 2>&1 </dev/null | grep -q end_of_probe; then set -- "display_library: $display"; fi
+done
+help=$("$bochs" --help 2>&1) || true
+# A build that starts in its debugger (Debian's 2.7) waits for commands.
+case $help in
+*-debugger*) ;;
+*'-rc '*) set -- -rc bochsrc.dbg "$@" ;;
+esac
+timeout -s KILL 300 "$bochs" -q -f bochsrc "$@" >console.txt 2>&1 </dev/null || true
+grep -a verdict= com1.txt
+"""
+
+_KVM = """[ -w /dev/kvm ] && grep -qw vmx /proc/cpuinfo || {{ echo 'needs KVM on a CPU with VMX, and kvm_intel nested=1' >&2; exit 1; }}
+# lhv stays with its verdict on the screen: stop it after some seconds.
+timeout -s KILL 60 {command} || true
+grep -a verdict= com1.txt
+"""
+
+
+def scripts(case: Case, engine: Engine, memory_mb: int) -> dict[str, str]:
+    """By file name."""
+    cpus = case.machine.cpus
+    own = engine if isinstance(engine, BochsEngine) else None
+    rc = bochsrc.bochsrc(
+        own.number if own else (2, 7), model=own.model if own else stacks.DEFAULT_MODELS["bochs"], cpus=cpus,
+        memory_mb=memory_mb, disk="case.img", com1_path="com1.txt", log_path="bochs.log",
+    )  # fmt: skip
+    qemu = QemuEngine("qemu-kvm", "", "host", "", "qemu-system-x86_64")
+    options = qemu.options(Boot(cpus, disk=Path("case.img"), memory_mb=memory_mb), "com1.txt")
+    return {
+        "bochsrc": rc,
+        "bochsrc.dbg": "continue\nquit\n",
+        "run-bochs.sh": _HEAD + _BOCHS,
+        "run-qemu-kvm.sh": _HEAD + _KVM.format(command=_wrapped([qemu.path, *options])),
+    }
+
+
+def _wrapped(words: Sequence[str]) -> str:
+    """A command over several lines, broken before options."""
+    return "".join(f" \\\n  {shlex.quote(w)}" if w.startswith("-") else f" {shlex.quote(w)}" for w in words).lstrip()
