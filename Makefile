@@ -98,7 +98,7 @@ format: deps-lint ## clang-format on all C files
 
 .PHONY: lint
 lint: deps deps-lint ## clang-format check, clang-tidy, mypy, and a build by clang
-	clang-format --dry-run -Werror $(C_FILES)
+	@clang-format --dry-run -Werror $(C_FILES)
 	@echo $(C_SOURCES) | xargs -n 1 -P $(JOBS) sh -c 'clang-tidy --quiet "$$1" -- $(TIDY_CFLAGS)' tidy
 	$(PYTHON) -m mypy -p images -p harness
 	@$(build) $(CLANG) lhv
