@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 
 from harness import bundle_scripts, elf, engines, expectations, stacks
-from harness.cases import Item, mask_item
+from harness.cases import mask_item
 from harness.engines import Boot, Engine
 from harness.errors import EnvironmentProblem, UsageError
 from harness.judge import judge

@@ -20,6 +20,7 @@ class End:
 
     verdict: Verdict
     text: str
+    orderly: bool = False  # the guest turned the machine off
 
 
 @dataclass(frozen=True)

@@ -83,12 +83,13 @@ def _cost(item: pytest.Item) -> int:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if case := _case_of(item):
             item.extra_keyword_matches.update(case.item.title.split("+"))
-    # The longest boots first, so that no worker is left alone with one at the end.
-    items.sort(key=_cost, reverse=True)
+    if hasattr(config, "workerinput"):
+        # The longest boots first, so that no worker is left alone with one at the end.
+        items.sort(key=_cost, reverse=True)
 
 
 @pytest.fixture(scope="session")

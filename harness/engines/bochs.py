@@ -104,4 +104,4 @@ class BochsEngine(Engine):
         words = last_words(troubles[-1].replace(">>PANIC<< ", "") if troubles else console)
         if not said_something and ticks == 0:
             return End(Verdict.INFRA, f"Bochs didn't start ({status_text(status)}): {words}")
-        return End(Verdict.CRASH, f"Bochs ended ({status_text(status)}): {words}")
+        return End(Verdict.CRASH, f"Bochs ended ({status_text(status)}): {words}", "shutdown requested" in words)

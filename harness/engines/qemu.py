@@ -90,7 +90,8 @@ class QemuEngine(Engine):
         # -no-reboot makes a triple fault an exit with 0; QEMU's own refusals are 1 and come with a message.
         if not said_something and status == 1 and console.strip():
             return End(Verdict.INFRA, f"QEMU didn't start: {words}")
-        return End(Verdict.CRASH, f"QEMU ended ({status_text(status)}): {words}")
+        # isa-debug-exit makes every status odd.
+        return End(Verdict.CRASH, f"QEMU ended ({status_text(status)}): {words}", status > 0 and status % 2 == 1)
 
 
 def _escape(path: Path | str) -> str:

@@ -8,6 +8,7 @@
     {"start": "reset"}      triple fault before the first line
     {"text": "..."}         another kernel's output instead of lhv's; then hangs if "then" is "hang"
     {"burn": true}          uses CPU time when it hangs
+    {"version": "3.0"}      what it says it is
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from harness.tests.fake_lhv import Crash, Guest, Hang, parse  # noqa: E402
 
-BANNER = f"Bochs x86 Emulator {os.environ.get('FAKE_BOCHS_VERSION', '3.0')}"
+SCRIPT: dict[str, Any] = json.loads(os.environ.get("FAKE_BOCHS", "{}"))
+# A version that no data is about.
+BANNER = f"Bochs x86 Emulator {SCRIPT.get('version', '9.0')}"
 
 
 def main() -> int:
@@ -32,7 +35,7 @@ def main() -> int:
     if "--help" in sys.argv:
         print("corei7_haswell_4770\ntigerlake" if sys.argv[-1] == "cpu" else "  -rc filename     execute commands")
         return 0
-    script: dict[str, Any] = json.loads(os.environ.get("FAKE_BOCHS", "{}"))
+    script = SCRIPT
     rc = Path(sys.argv[sys.argv.index("-f") + 1]).read_text()
     if "end_of_probe" in rc:
         print("bochsrc:2: directive 'end_of_probe' not understood")
@@ -47,6 +50,7 @@ def main() -> int:
     if script.get("start") == "reset":
         print("00000123456p[CPU0  ] >>PANIC<< exception(): 3rd (13) exception with no resolution")
         return 1
+    print("00000004711i[CPU0  ] the guest runs")
     with com1.open("wb", buffering=0) as out:
         if "text" in script:
             out.write(script["text"].encode("latin-1"))
