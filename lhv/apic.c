@@ -4,6 +4,8 @@
 #include "arch/cpu.h"
 #include "lhv/cpu.h"
 #include "lhv/platform.h"
+#include "lhv/vmx.h"
+#include "x86/msr.h"
 
 #define REG_ID 0x20
 #define REG_TPR 0x80
@@ -44,8 +46,21 @@ static void apic_write(u32 reg, u32 value)
 	*(volatile u32 *)(ulong)(APIC_PAGE + reg) = value;
 }
 
+/* Firmware may have left x2APIC mode on; the way back to xAPIC mode is through "disabled" (SDM: "x2APIC State Transitions"). */
+static void leave_x2apic(void)
+{
+	u64 base = msr_read(MSR_APIC_BASE);
+
+	if (!(base & APIC_BASE_X2APIC))
+		return;
+	base &= ~(u64)(APIC_BASE_ENABLE | APIC_BASE_X2APIC);
+	msr_write(MSR_APIC_BASE, base);
+	msr_write(MSR_APIC_BASE, base | APIC_BASE_ENABLE);
+}
+
 void apic_init(void)
 {
+	leave_x2apic();
 	apic_write(REG_SPURIOUS, 0x100 | SPURIOUS_VECTOR);
 	apic_write(REG_TPR, 0);
 	apic_write(REG_LVT_TIMER, LVT_MASKED);
@@ -87,6 +102,12 @@ void apic_timer_start(void)
 
 	apic_write(REG_LVT_TIMER, LVT_PERIODIC | (IRQ_VECTOR + IRQ_TIMER));
 	apic_write(REG_TIMER_INITIAL, ticks ? ticks : 1);
+}
+
+void apic_timer_once(u32 ticks)
+{
+	apic_write(REG_LVT_TIMER, IRQ_VECTOR + IRQ_TIMER);
+	apic_write(REG_TIMER_INITIAL, ticks);
 }
 
 void apic_timer_stop(void)

@@ -57,11 +57,18 @@ u32 dump_diff(const struct vmcs_dump *a, const struct vmcs_dump *b)
 void dump_current(const char *tag)
 {
 	static struct vmcs_dump dumps[MAX_CPUS];
-	static u32 printed;
 	struct cpu *c = this_cpu();
 
-	if (!c->vmx_on || !c->vcpu || __atomic_fetch_add(&printed, 1, __ATOMIC_RELAXED) >= DUMPS_MAX)
+	if (!c->vmx_on || !c->vcpu)
 		return;
 	dump_read(&dumps[c->number]);
 	dump_print(&dumps[c->number], tag);
+}
+
+void dump_after_failure(void)
+{
+	static u32 printed;
+
+	if (__atomic_fetch_add(&printed, 1, __ATOMIC_RELAXED) < FAIL_DUMPS_MAX)
+		dump_current("fail");
 }

@@ -14,8 +14,10 @@ void dump_read(struct vmcs_dump *d);
 void dump_print(const struct vmcs_dump *d, const char *tag);
 /* Prints diff lines; returns how many fields differ. */
 u32 dump_diff(const struct vmcs_dump *a, const struct vmcs_dump *b);
-/* Reads and prints this CPU's current VMCS, if it has one. At most DUMPS_MAX times per boot: the port is slow. */
-#define DUMPS_MAX 16
+/* Reads and prints this CPU's current VMCS, if it has one. */
 void dump_current(const char *tag);
+/* The same after a failed check, at most FAIL_DUMPS_MAX times per boot: the port is slow. */
+#define FAIL_DUMPS_MAX 16
+void dump_after_failure(void);
 
 #endif

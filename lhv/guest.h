@@ -45,5 +45,8 @@ u32 try_rdmsr(u32 msr);
 u32 try_hlt(void);
 u32 try_cli(void);
 u32 try_read_cr0(void);
+/* #UD, always. */
+u32 try_ud2(void);
+extern u8 try_ud2_instruction[];
 
 #endif

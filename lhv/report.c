@@ -161,7 +161,7 @@ static void failed(enum verdict v, const struct where *w, const char *want, cons
 	line_u64(&l, "iter", r->iteration);
 	say_end(&l);
 	if (r->failures == 1)
-		dump_current("fail");
+		dump_after_failure();
 }
 
 static void counting(const struct where *w)

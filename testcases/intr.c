@@ -45,3 +45,59 @@ TEST(intr, external_exit_if0_arriving, .sdm = "Other Causes of VM Exits", .needs
 {
 	check_exit_with_if0(c, false);
 }
+
+/* --- An interrupt right behind an exception --- */
+
+#define ROUNDS 400u
+#define FAULTS 20u
+
+/* Faults again and again while the timer comes closer by a tick each round. */
+static ulong l2_faults(ulong unused)
+{
+	ulong faulted = 0;
+
+	(void)unused;
+	for (u32 round = 0; round < ROUNDS; round++) {
+		apic_timer_once(100 + round);
+		irq_on();
+		for (u32 i = 0; i < FAULTS; i++)
+			faulted += try_ud2() == 3;
+		irq_off();
+	}
+	return faulted;
+}
+
+/*
+ * An exit between the delivery of an exception and the handler's first instruction must save RIP of the handler, as
+ * it saves its RFLAGS. RIP of the faulting instruction with IF=0, which only the handler has, is a mixture of both.
+ */
+TEST(intr, external_exit_after_exception, .sdm = "Saving RIP, RSP, RFLAGS, and SSP",
+     .needs = "external-interrupt exiting")
+{
+	u32 exits = 0, in_handler = 0;
+	struct vcpu v;
+	struct exit e;
+
+	test_vcpu(&v, c, 0);
+	v.irq_mode = IRQ_TO_L1;
+	vcpu_write_controls(&v);
+	guest(&v, l2_faults, 0);
+	for (e = enter_once(&v); e.reason == EXIT_external_interrupt; e = enter_once(&v)) {
+		bool handler = !(vmread(VMCS_guest_rflags) & RFLAGS_IF);
+
+		irq_window();
+		exits++;
+		in_handler += handler;
+		if (handler && !expect(e.ip != (ulong)try_ud2_instruction))
+			break;
+		require_env(exits <= 2 * ROUNDS);
+	}
+	apic_timer_stop();
+	irq_window();
+	if (e.reason == EXIT_external_interrupt)
+		return;
+	require_call(&v, e, L2_RETURN);
+	expect_eq(v.g.dx, ROUNDS * FAULTS);
+	expect_env(exits > 0);
+	say_note("%u external-interrupt exits, %u of them from the handler", exits, in_handler);
+}

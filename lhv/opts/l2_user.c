@@ -10,6 +10,7 @@
 
 struct state {
 	struct outcome hlt, cr0;
+	bool fault; /* make faults that stay in L2 */
 	bool wait_timer;
 	u32 eax;
 	ulong timer_seen;
@@ -33,8 +34,10 @@ static ulong user_body(ulong arg)
 	u32 before = timer_count(c), out[4];
 	u64 deadline;
 
-	s->hlt = fault_if(try_hlt());
-	s->cr0 = fault_if(try_read_cr0());
+	if (s->fault) {
+		s->hlt = fault_if(try_hlt());
+		s->cr0 = fault_if(try_read_cr0());
+	}
 	cpuid_raw(CPUID_LEAF, 0, out);
 	s->eax = out[0];
 	l2_call(L2_USER, 0);
@@ -62,6 +65,11 @@ static void iterate(struct run *r)
 	struct state *s = run_state(r, OPT_l2_user);
 	struct exit e;
 
+	/*
+	 * Not where an interrupt may exit right behind a fault: Bochs with several CPUs saves a wrong RIP then, and L2
+	 * would be lost. test/intr/external_exit_after_exception judges that.
+	 */
+	s->fault = r->v.irq_mode == IRQ_TO_L2;
 	s->wait_timer = !run_has(r, OPT_no_timer);
 	s->timer_seen = 0;
 	s->eax = 0;
@@ -79,8 +87,10 @@ static void iterate(struct run *r)
 	require_call(&r->v, e, L2_RETURN);
 	expect_eq(vmread(VMCS_guest_cs_selector), SEL_CODE);
 	expect_eq((u32)r->v.g.dx, 0x00c0ffee);
-	expect_out(s->hlt, out_fault(VEC_GP, 0));
-	expect_out(s->cr0, out_fault(VEC_GP, 0));
+	if (s->fault) {
+		expect_out(s->hlt, out_fault(VEC_GP, 0));
+		expect_out(s->cr0, out_fault(VEC_GP, 0));
+	}
 	expect_eq(s->eax, 0x3000 + r->i);
 	if (s->wait_timer)
 		expect_eq(s->timer_seen, 1);

@@ -213,6 +213,13 @@ FN try_read_cr0
   mov RAX, cr0
   xor eax, eax
   ret
+FN try_ud2
+  EX try_3
+  global try_ud2_instruction
+try_ud2_instruction:
+  ud2
+  xor eax, eax
+  ret
 try_3:
   mov eax, 3
   ret

@@ -71,10 +71,20 @@ static u32 bit_named(const char *name, size_t n)
 	return 0;
 }
 
+static bool mask_legal(struct parse *p, u32 mask)
+{
+	char why[100];
+
+	if (opt_legal(mask, why, sizeof(why)))
+		return true;
+	*p->rule = "illegal mask";
+	fmt(p->why, p->size, "illegal mask 0x%x: %s", mask, why);
+	return false;
+}
+
 /* A number, or names joined by '+'. */
 static bool parse_mask(struct parse *p, const char *text, u32 *mask)
 {
-	char why[100];
 	u64 value;
 
 	*mask = 0;
@@ -96,11 +106,7 @@ static bool parse_mask(struct parse *p, const char *text, u32 *mask)
 				break;
 		}
 	}
-	if (opt_legal(*mask, why, sizeof(why)))
-		return true;
-	*p->rule = "illegal mask";
-	fmt(p->why, p->size, "illegal mask 0x%x: %s", *mask, why);
-	return false;
+	return mask_legal(p, *mask);
 }
 
 /* Cuts the text at the first comma; returns what is behind it, or NULL. */
@@ -282,7 +288,8 @@ bool cmdline_parse(struct cmdline *c, const char *text, u32 default_mask, const 
 	memcpy(c->text, text, n + 1);
 	if (!parse_words(&p, c->text))
 		return false;
-	if (!c->mask_count && !c->glob_count)
-		c->masks[c->mask_count++] = default_mask;
-	return true;
+	if (c->mask_count || c->glob_count)
+		return true;
+	c->masks[c->mask_count++] = default_mask;
+	return mask_legal(&p, default_mask);
 }

@@ -30,7 +30,7 @@ struct cmdline {
 /*
  * Parses. On failure returns false with the rule in rule ("unknown option", "out of range", "illegal mask",
  * "too long", "too many", "bad value", "given twice") and a sentence with the offending word in why.
- * default_mask is used if the text has neither opt= nor test=.
+ * default_mask is used if the text has neither opt= nor test=, and must be legal then.
  */
 bool cmdline_parse(struct cmdline *c, const char *text, u32 default_mask, const char **rule, char *why, size_t size);
 

@@ -47,6 +47,9 @@
 #define EFER_LME 0x100u
 #define EFER_LMA 0x400u
 
+#define APIC_BASE_X2APIC 0x400u
+#define APIC_BASE_ENABLE 0x800u
+
 #define FEATURE_CONTROL_LOCK 0x1u
 #define FEATURE_CONTROL_VMX 0x4u
 
