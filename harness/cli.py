@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from io import FileIO
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -15,6 +17,7 @@ from typing import TextIO
 import pytest
 
 from harness import build, bundle, cli_args, engines, listing, plugin
+from harness.engines.base import last_words
 from harness.errors import EnvironmentProblem, UsageError
 from harness.plan import Case
 from harness.report import collect, html, junit
@@ -94,9 +97,10 @@ def _run(args: argparse.Namespace, settings: Settings, cases: Sequence[Case]) ->
         cases = plugin.cases_for(cli_args.settings_of(args, splits))
     collector = Collector(cases, settings)
     # pytest takes hold of the descriptors; what we say goes past it.
-    with os.fdopen(os.dup(1), "w") as out, os.fdopen(os.dup(2), "w") as err:
-        ktap = KtapWriter(out, len(cases), verbose=args.verbose)
+    with os.fdopen(os.dup(1), "wb", buffering=0) as out, os.fdopen(os.dup(2), "w") as err:
         live = LiveDisplay(err, len(cases)) if err.isatty() else None
+        write: Callable[[str], object] = live.above if live and out.isatty() else functools.partial(_write_all, out)
+        ktap = KtapWriter(write, len(cases), verbose=args.verbose)
         reporter = Reporter(collector, ktap, live)
         if live:
             live.start()
@@ -108,9 +112,15 @@ def _run(args: argparse.Namespace, settings: Settings, cases: Sequence[Case]) ->
         return _finish(args, collector, reporter, ktap, status, err)
 
 
+def _write_all(out: FileIO, text: str) -> None:
+    data = text.encode()
+    while data:
+        data = data[out.write(data) :]
+
+
 def _pytest(args: argparse.Namespace, specs: Sequence[str], splits: int, reporter: Reporter) -> int:
     words = [
-        str(ROOT / "harness" / "test_boot.py"), f"--rootdir={ROOT}", "-p", "no:terminal", "-p", "no:cacheprovider",
+        str(ROOT / "harness" / "test_boot.py"), "-p", "no:terminal", "-p", "no:cacheprovider",
         *cli_args.xdist_options(specs), *cli_args.pytest_options(args, splits),
     ]  # fmt: skip
     return int(pytest.main(words, plugins=[reporter]))
@@ -124,7 +134,7 @@ def _finish(
         reporter.problems.append(f"pytest ended with {status}")
     if not collector.interrupted:
         for case in collector.missing():
-            why = reporter.problems[0] if reporter.problems else "no worker ran it"
+            why = last_words(reporter.problems[0]) if reporter.problems else "no worker ran it"
             ktap.item(collector.add_trouble(case, f"not run: {why}"))
     code = EXIT_INTERRUPTED if collector.interrupted else collector.exit_code()
     if reporter.problems and code == 0:

@@ -101,7 +101,13 @@ def xdist_options(specs: Sequence[str]) -> list[str]:
         return ["-p", "no:xdist"]
     out = ["--dist=loadgroup", *(f"--tx={s}" for s in specs)]
     if any(s.startswith("ssh=") for s in specs):
-        # All of the tree but what is big and not needed there.
         out.append(f"--rsyncdir={ROOT}")
-        out += [f"--rsyncignore={ROOT / 'build' / n}" for n in ("images", "report", "bundle", "clang", "unit")]
+        out += [f"--rsyncignore={path}" for path in _not_needed_there()]
     return out
+
+
+def _not_needed_there() -> list[Path]:
+    """Of build/, workers need the kernels and the tables."""
+    build = ROOT / "build"
+    wanted = {build / "lhv", build / "tables.json"} | {settings.Settings().kernel(a) for a in settings.ARCHS}
+    return [p for folder in (build, build / "lhv") if folder.is_dir() for p in folder.iterdir() if p not in wanted]

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -44,6 +45,7 @@ class BootInfo:
     first_end: int | None = None  # time-stamp counter at the end of the first item
     items: int = 0
     end: str = ""
+    host: str = field(default_factory=platform.node)  # that the emulator ran on
     caps: dict[str, bool] = field(default_factory=dict)
 
 

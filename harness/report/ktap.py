@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TextIO
+from collections.abc import Callable, Iterable, Sequence
 
 from harness.rows import Row, all_skipped, fails
 from harness.verdicts import Outcome, Verdict
@@ -54,8 +53,9 @@ def item_lines(rows: Sequence[Row], number: int, verbose: bool) -> list[str]:
 
 
 class KtapWriter:
-    def __init__(self, out: TextIO, total: int, *, verbose: bool = False):
-        self._out: TextIO | None = out
+    def __init__(self, write: Callable[[str], object], total: int, *, verbose: bool = False):
+        """write gets whole lines."""
+        self._write: Callable[[str], object] | None = write
         self._verbose = verbose
         self._number = 0
         self.put(["KTAP version 1", f"1..{total}"])
@@ -68,10 +68,9 @@ class KtapWriter:
         self.put([f"# {line}" for line in text.splitlines()])
 
     def put(self, lines: Iterable[str]) -> None:
-        if self._out is None:
+        if self._write is None:
             return
         try:
-            self._out.write("".join(line + "\n" for line in lines))
-            self._out.flush()
+            self._write("".join(line + "\n" for line in lines))
         except BrokenPipeError:  # the reader has seen enough; the run and its exit code go on
-            self._out = None
+            self._write = None

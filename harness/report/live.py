@@ -28,13 +28,18 @@ class LiveDisplay:
         self._unexpected: list[Row] = []
         self._running: dict[str, float] = {}  # machine: since when
         self._began = time.monotonic()
-        self._live = Live(self, console=Console(file=stream), refresh_per_second=4, transient=True)
+        self._console = Console(file=stream)
+        self._live = Live(self, console=self._console, refresh_per_second=4, transient=True)
 
     def start(self) -> None:
         self._live.start()
 
     def stop(self) -> None:
         self._live.stop()
+
+    def above(self, text: str) -> None:
+        """Prints so that the display stays below, for lines that go to the same terminal."""
+        self._console.out(text, end="", highlight=False)
 
     def began(self, machine: str) -> None:
         self._running.setdefault(machine, time.monotonic())
@@ -64,4 +69,4 @@ class LiveDisplay:
         parts = [Text(f"{n} {verdict}  ", style=_STYLES.get(verdict, "red")) for verdict, n in self._seen.items()]
         if self._known:
             parts.append(Text(f"({self._known} known)", style="yellow"))
-        return Text.assemble(*parts)
+        return Text.assemble(*parts, no_wrap=True)

@@ -57,7 +57,7 @@ def emulators(scratch: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("number,jobs,whole_group", [
-    (signal.SIGINT, "-j1", False), (signal.SIGTERM, "-j1", False), (signal.SIGINT, "-j2", True), (signal.SIGKILL, "-j1", False),
+    (signal.SIGINT, "-j1", False), (signal.SIGTERM, "-j1", False), (signal.SIGINT, "-j2", True), (signal.SIGINT, "-j2", False), (signal.SIGKILL, "-j1", False),
 ])  # fmt: skip
 def test_interrupt(fake_build_dir: Path, tmp_path: Path, number: int, jobs: str, whole_group: bool) -> None:
     """whole_group: as ^C at a terminal does."""
