@@ -99,7 +99,9 @@ def _run(args: argparse.Namespace, settings: Settings, cases: Sequence[Case]) ->
     # pytest takes hold of the descriptors; what we say goes past it.
     with os.fdopen(os.dup(1), "wb", buffering=0) as out, os.fdopen(os.dup(2), "w") as err:
         live = LiveDisplay(err, len(cases)) if err.isatty() else None
-        write: Callable[[str], object] = live.above if live and out.isatty() else functools.partial(_write_all, out)
+        write: Callable[[str], object] = functools.partial(_write_all, out)
+        if live and out.isatty():
+            write = live.above
         ktap = KtapWriter(write, len(cases), verbose=args.verbose)
         reporter = Reporter(collector, ktap, live)
         if live:
