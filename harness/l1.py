@@ -67,6 +67,8 @@ def plan(settings: Settings) -> list[Case]:
 class RegexListener:
     """Over when all that is expected was seen, or one that must not be."""
 
+    grace = 0.0
+
     def __init__(self, settings: Settings):
         self._expect = {text: re.compile(text, re.M) for text in settings.expect}
         self._reject = {text: re.compile(text, re.M) for text in settings.reject}

@@ -70,6 +70,8 @@ class GroupRun:
 class LhvListener:
     """Feeds a transcript."""
 
+    grace = 2.0  # lhv's last act is to end the machine
+
     def __init__(self, request: Request):
         self.transcript = Transcript(request)
         self._reader = LineReader()

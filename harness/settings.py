@@ -75,6 +75,7 @@ class Settings:
 def from_options(get: Callable[[str], Any]) -> Settings:
     """get: the value of an option of LISTS or VALUES, or of `splits`. Raises UsageError."""
     foreign = bool(get("l1"))
+    _check_combination(get, foreign)
     default = Settings()
     return Settings(
         stacks=words(get("stack")) or default.stacks,
@@ -97,6 +98,16 @@ def from_options(get: Callable[[str], Any]) -> Settings:
         expect=parse_regexes("--expect", get("expect")),
         reject=parse_regexes("--reject", get("reject")),
     )
+
+
+def _check_combination(get: Callable[[str], Any], foreign: bool) -> None:
+    """What would be ignored without a word is a mistake."""
+    for name in LISTS:
+        if any(not value.strip(",") for value in get(name)):
+            raise UsageError(f"--{name.replace('_', '-')}: a value is missing")
+    for name in ("arch", "opt", "test", "iter", "seed") if foreign else ("append", "expect", "reject"):
+        if get(name):
+            raise UsageError(f"--{name} {'makes no sense with' if foreign else 'needs'} --l1")
 
 
 def _program(name: str) -> str:

@@ -14,7 +14,6 @@ from harness.process import Child
 from harness.verdicts import Verdict
 
 POLL = 0.03  # seconds
-GRACE = 2.0  # seconds for an emulator to end by itself after the last line
 FLOOD = 16 << 20  # bytes on COM1; two orders of magnitude more than a long run has
 
 
@@ -24,6 +23,10 @@ class Listener(Protocol):
     @property
     def over(self) -> bool:
         """Nothing that follows can matter."""
+
+    @property
+    def grace(self) -> float:
+        """Seconds for the emulator to end by itself when it is over."""
 
     @property
     def progress(self) -> int:
@@ -72,7 +75,7 @@ def watch(child: Child, serial: Path, listener: Listener, limits: Limits, explai
             end = explain(status)
         elif listener.over:
             over_since = over_since or now
-            if now - over_since > GRACE:
+            if now - over_since >= listener.grace:
                 end = End(Verdict.CRASH, "stopped after the last line")
         else:
             end = _overdue(child, listener, limits, now - progressed, child.cpu_seconds - cpu_then, len(data))

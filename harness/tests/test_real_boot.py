@@ -43,7 +43,7 @@ class Real:
 def test_canaries(real: Real, stack: str, arch: str) -> None:
     """In the middle of a run: what follows them is judged as ever."""
     words = ["--test=canary/triple_fault,canary/hang,canary/fail", "--test=ept/rep_ins_absent_page", "--opt=0x0", "-j1"]
-    done = real.run(stack, f"--arch={arch}", "--cpus=1", "--timeout=3", *words)
+    done = real.run(stack, f"--arch={arch}", "--cpus=1", "--timeout=2", *words)
     verdicts = {k.split("1cpu/")[1]: v for k, v in done.verdicts.items()}
     assert verdicts == {
         "opt/0x0000/base/cpu0": "GOOD", "test/canary/triple_fault": "CRASH", "test/canary/hang": "TIMEOUT",
