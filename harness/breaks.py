@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIST = ROOT / "testcases" / "breaks.toml"
 SCRATCH = ROOT / "build" / "breaks"
 TREE = SCRATCH / "tree"
+MODEL = "corei7_haswell_4770"
 TIMEOUT = 300  # seconds for one build and run
 
 
@@ -64,7 +65,7 @@ def verdicts_of(brk: Break, stack: str) -> dict[str, str]:
     """Runs the changed tree; ids and verdicts."""
     report = SCRATCH / "report.json"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "run_tests.py", "--stack", stack, "--json", str(report), *brk.run]
+    command = [sys.executable, "run_tests.py", "--stack", stack, "--cpu-model", MODEL, "--json", str(report), *brk.run]
     if "--cpus" not in brk.run:
         command += ["--cpus", "1"]
     done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, timeout=TIMEOUT)

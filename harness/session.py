@@ -109,6 +109,8 @@ def cmdline(request: Request, settings: Settings, exit_word: str) -> str:
     if settings.iterations:
         parts.append(f"iter={settings.iterations}")
     parts += [f"cpus={request.cpus}", f"seed={settings.seed}", f"run={request.token}"]
+    if settings.dump:
+        parts.append("dump=1")
     parts += [f"from={request.first}" if request.first else "", f"exit={exit_word}"]
     return " ".join(p for p in parts if p)
 

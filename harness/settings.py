@@ -13,13 +13,15 @@ from harness.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHS = ("i386", "amd64")
+# Different generations that all have EPT, VPID and unrestricted guests.
+MODELS = ("corei7_haswell_4770", "corei7_skylake_x", "corei7_sandy_bridge_2600k")
 TIMEOUT = 20.0  # CPU seconds without progress, per CPU of the machine
 L1_TIMEOUT = 60.0  # the same for an image of whose progress nothing is known
 
 # Options that may be given several times and those with one value; run_tests.py and pytest have the same.
 LISTS = {
     "stack": "bochs (default), bochs@VERSION, bochs:MODEL, qemu-tcg, qemu-kvm",
-    "cpu_model": "CPU model of Bochs",
+    "cpu_model": "CPU model of Bochs; default: haswell_4770, skylake_x, sandy_bridge_2600k; with --bochs or --l1 the first only",
     "arch": "i386, amd64; default both",
     "cpus": "number of CPUs; default 1 and 2",
     "opt": "mask: a number, or names joined by +; default: a covering set",
@@ -30,6 +32,7 @@ LISTS = {
 VALUES = {
     "iter": "iterations per mask",
     "seed": "seed of lhv's pseudo-random choices",
+    "dump": "1: lhv dumps the VMCS after every item (see --keep and harness.dumps)",
     "shard": "I/N: only the I-th of N parts",
     "l1": "multiboot kernel or disk image to run instead of lhv",
     "append": "with --l1: the kernel's command line",
@@ -63,6 +66,7 @@ class Settings:
     expect: tuple[str, ...] = ()
     reject: tuple[str, ...] = ()
     memory_mb: int = 64
+    dump: int = 0
 
     def kernel(self, arch: str) -> Path:
         return self.build / "lhv" / f"lhv-{arch}.elf"
@@ -79,7 +83,7 @@ def from_options(get: Callable[[str], Any]) -> Settings:
     default = Settings()
     return Settings(
         stacks=words(get("stack")) or default.stacks,
-        models=words(get("cpu_model")),
+        models=words(get("cpu_model")) or (() if foreign or get("bochs") else MODELS),
         archs=parse_archs(get("arch")) or default.archs,
         cpus=parse_cpus(get("cpus")) or ((1,) if foreign else default.cpus),
         opts=tuple(get("opt")),
@@ -89,6 +93,7 @@ def from_options(get: Callable[[str], Any]) -> Settings:
         shard=parse_shard(get("shard") or "1/1"),
         iterations=parse_number("--iter", get("iter") or "0", 0, 1_000_000),
         seed=parse_number("--seed", get("seed") or "1", 0, 2**64 - 1),
+        dump=parse_number("--dump", get("dump") or "0", 0, 1),
         splits=parse_number("--splits", get("splits") or "1", 1, 1000),
         memory_mb=parse_number("--memory", get("memory") or "64", 16, 4096),
         keep=str(Path(get("keep")).absolute()) if get("keep") else "",

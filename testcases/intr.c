@@ -101,3 +101,38 @@ TEST(intr, external_exit_after_exception, .sdm = "Saving RIP, RSP, RFLAGS, and S
 	expect_env(exits > 0);
 	say_note("%u external-interrupt exits, %u of them from the handler", exits, in_handler);
 }
+
+/* --- HLT and the interrupt window --- */
+
+#define WATCHDOG 200000u /* timer ticks: much more than L2 needs to get to its HLT */
+
+static ulong l2_halt(ulong x)
+{
+	l2_halt_once();
+	return x;
+}
+
+/* The window opens when STI's shadow ends, and L2 is halted by then: the exit must wake it. */
+TEST(intr, window_ends_hlt, .sdm = "Other Causes of VM Exits",
+     .needs = "interrupt-window exiting; activate VMX-preemption timer; activity state HLT")
+{
+	struct vcpu v;
+	struct exit e;
+
+	test_vcpu(&v, c, 0);
+	v.ctl[CTL_PROC] |= PROC_interrupt_window_exiting;
+	v.ctl[CTL_PIN] |= PIN_activate_preemption_timer;
+	vcpu_write_controls(&v);
+	vmwrite(VMCS_preemption_timer_value, WATCHDOG);
+	guest(&v, l2_halt, 0x417);
+	e = enter_once(&v);
+	require_exit(&v, e, EXIT_interrupt_window);
+	expect_eq(vmread(VMCS_guest_rflags) & RFLAGS_IF, RFLAGS_IF);
+	expect_eq(vmread(VMCS_guest_interruptibility_state), 0);
+	v.ctl[CTL_PROC] &= ~(u32)PROC_interrupt_window_exiting;
+	vcpu_write_controls(&v);
+	vmwrite(VMCS_guest_activity_state, 0);
+	e = enter_once(&v);
+	require_call(&v, e, L2_RETURN);
+	expect_eq(v.g.dx, 0x417);
+}

@@ -15,7 +15,7 @@ def start(item: str) -> tuple[str, dict[str, object]]:
     return "start", {"n": 0, "id": item, "tsc": 1}
 
 
-def test_mixed_cpus_and_several_dumps():
+def test_mixed_cpus_and_several_dumps() -> None:
     data = log(
         start("opt/0x0000"), vmcs(0, "a", "0x1"), vmcs(1, "a", "0x9"), vmcs(0, "b", "0x2"), vmcs(1, "b", "0x8"),
         vmcs(0, "a", "0x3"), start("opt/0x0004"), vmcs(0, "b", "0x4"),
@@ -29,12 +29,12 @@ def test_mixed_cpus_and_several_dumps():
     ]
 
 
-def test_damaged_lines_are_no_fields():
+def test_damaged_lines_are_no_fields() -> None:
     data = log(start("x"), vmcs(0, "a", "0x1"), vmcs(0, "b", "0x2")).replace(b"0x2", b"0x7")
     assert [d.values for d in dumps.read(data)] == [{"a": "0x1"}]
 
 
-def test_differences():
+def test_differences() -> None:
     assert dumps.differences({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "5", "d": "4"}) == [
         ("b", "2", "5"),
         ("c", "3", "-"),
