@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A test program's few needs: named cases, KTAP, checks that say where. */
+#ifndef UNIT_UNIT_H
+#define UNIT_UNIT_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base.h"
+
+/* A failed check ends the program's case list with the case's name; sanitizers do so by themselves. */
+#define CHECK(cond) ((cond) ? (void)0 : unit_fail(__FILE__, __LINE__, #cond))
+#define CHECK_STR(got, want) (strcmp(got, want) ? unit_fail_text(__FILE__, __LINE__, got, want) : (void)0)
+
+void unit_fail(const char *file, int line, const char *what);
+void unit_fail_text(const char *file, int line, const char *got, const char *want);
+
+struct unit_case {
+	const char *name;
+	void (*run)(void);
+};
+/* Each file's cases, ended by a NULL name. */
+extern const struct unit_case cmdline_cases[], ept_cases[], fmt_cases[], line_cases[], misc_cases[], mtrr_cases[],
+	vmcs_cases[];
+
+/* Repeatable pseudo-random numbers for models and fuzzing; not the code under test. */
+u64 unit_random(void);
+
+#endif
