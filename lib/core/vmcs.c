@@ -3,7 +3,7 @@
 
 /* SDM: "Structure of VMCS Component Encoding": the encoding says width and area, and so does the table. */
 enum { W16 = WIDTH_16, W64 = WIDTH_64, W32 = WIDTH_32, WNAT = WIDTH_NAT };
-#define FIELD(width, encoding, name, area, exists)                             \
+#define FIELD(width, encoding, name, area, exists, in, back)                   \
 	_Static_assert(((encoding) >> 13 & 3) == W##width, #name ": width");   \
 	_Static_assert(((encoding) >> 10 & 3) == AREA_##area, #name ": area"); \
 	_Static_assert(!((encoding) & ~0x6ffe), #name ": reserved bits, or the high half");
@@ -11,7 +11,8 @@ enum { W16 = WIDTH_16, W64 = WIDTH_64, W32 = WIDTH_32, WNAT = WIDTH_NAT };
 #undef FIELD
 
 const struct vmcs_info vmcs_table[] = {
-#define FIELD(width, encoding, name, area, exists) { encoding, W##width, AREA_##area, #name, exists },
+#define FIELD(width, encoding, name, area, exists, in, back) \
+	{ encoding, W##width, AREA_##area, WAY_##in, WAY_##back, #name, exists },
 #include "x86/vmcs_fields.def"
 #undef FIELD
 };

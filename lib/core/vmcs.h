@@ -6,18 +6,29 @@
 
 /* From lib/x86/vmcs_fields.def: enum { VMCS_guest_rip = 0x681e, ... } */
 enum vmcs_field {
-#define FIELD(width, encoding, name, area, exists) VMCS_##name = (encoding),
+#define FIELD(width, encoding, name, area, exists, in, back) VMCS_##name = (encoding),
 #include "x86/vmcs_fields.def"
 #undef FIELD
 };
 
-enum vmcs_width { WIDTH_16, WIDTH_64, WIDTH_32, WIDTH_NAT };       /* bits 14:13 of the encoding */
+/* Position in the table: VI_guest_rip, ..., VI_COUNT. */
+enum vmcs_index {
+#define FIELD(width, encoding, name, area, exists, in, back) VI_##name,
+#include "x86/vmcs_fields.def"
+#undef FIELD
+	VI_COUNT
+};
+
+enum vmcs_width { WIDTH_16, WIDTH_64, WIDTH_32, WIDTH_NAT }; /* bits 14:13 of the encoding */
+/* How an L0 that nests treats a field; see the table. */
+enum vmcs_way { WAY_NONE, WAY_COPY, WAY_GPA, WAY_HANDLER };
 enum vmcs_area { AREA_CONTROL, AREA_EXIT, AREA_GUEST, AREA_HOST }; /* bits 11:10; EXIT is read-only */
 
 struct vmcs_info {
 	u16 encoding; /* of the full field, even */
 	u8 width;
 	u8 area;
+	u8 in, back; /* enum vmcs_way */
 	const char *name;
 	const char *exists; /* capability that the field depends on ("" for always), a name of vmx_controls.def */
 };

@@ -2,7 +2,7 @@
 #include "core/vmxcap.h"
 
 const struct ctl_info ctl_table[] = {
-#define CONTROL(word, bit, name, text) { CTL_##word, bit, #name, text },
+#define CONTROL(word, bit, name, text, nested) { CTL_##word, bit, NESTED_##nested, #name, text },
 #include "x86/vmx_controls.def"
 #undef CONTROL
 };

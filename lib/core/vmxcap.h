@@ -9,14 +9,17 @@ enum ctl_word { CTL_PIN, CTL_PROC, CTL_PROC2, CTL_VMEXIT, CTL_VMENTRY, CTL_WORDS
 
 /* From lib/x86/vmx_controls.def: enum { PIN_external_interrupt_exiting = 1u << 0, ... } */
 enum ctl_bit {
-#define CONTROL(word, bit, name, text) word##_##name = (int)(1u << (bit)), /* bit 31 too: an int's sign */
+#define CONTROL(word, bit, name, text, nested) word##_##name = (int)(1u << (bit)), /* bit 31 too: an int's sign */
 #include "x86/vmx_controls.def"
 #undef CONTROL
 };
 
+enum ctl_nested { NESTED_PASS, NESTED_VIRT, NESTED_HIDE }; /* see the table */
+
 struct ctl_info {
 	u8 word; /* enum ctl_word */
 	u8 bit;
+	u8 nested;        /* enum ctl_nested */
 	const char *name; /* "enable_ept" */
 	const char *text; /* the SDM's name: "enable EPT" */
 };

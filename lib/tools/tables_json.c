@@ -36,10 +36,11 @@ static void options(void)
 static void fields(void)
 {
 	begin("fields", ",\n");
-#define FIELD(width, encoding, name, area, exists)                                                              \
+#define FIELD(width, encoding, name, area, exists, in, back)                                                    \
 	row();                                                                                                  \
-	printf("{\"encoding\": %u, \"name\": \"%s\", \"width\": \"%s\", \"area\": \"%s\", \"exists\": \"%s\"}", \
-	       encoding, #name, #width, #area, exists);
+	printf("{\"encoding\": %u, \"name\": \"%s\", \"width\": \"%s\", \"area\": \"%s\", \"exists\": \"%s\", " \
+	       "\"in\": \"%s\", \"back\": \"%s\"}",                                                             \
+	       encoding, #name, #width, #area, exists, #in, #back);
 #include "x86/vmcs_fields.def"
 #undef FIELD
 	end();
@@ -48,9 +49,10 @@ static void fields(void)
 static void controls(void)
 {
 	begin("controls", ",\n");
-#define CONTROL(word, bit, name, text) \
-	row();                         \
-	printf("{\"word\": \"%s\", \"bit\": %d, \"name\": \"%s\", \"text\": \"%s\"}", #word, bit, #name, text);
+#define CONTROL(word, bit, name, text, nested)                                                                        \
+	row();                                                                                                        \
+	printf("{\"word\": \"%s\", \"bit\": %d, \"name\": \"%s\", \"text\": \"%s\", \"nested\": \"%s\"}", #word, bit, \
+	       #name, text, #nested);
 #include "x86/vmx_controls.def"
 #undef CONTROL
 	end();
