@@ -90,7 +90,7 @@ breaks: deps ## makes wrong changes in a copy of the tree and sees each one noti
 	$(PYTHON) -m harness.breaks $(ARGS)
 
 C_FILES = $(shell git ls-files '*.c' '*.h')
-C_SOURCES = $(shell git ls-files 'lib/core/*.c' 'lhv/*.c' 'testcases/*.c' 'unit/*.c')
+C_SOURCES = $(shell git ls-files 'lib/core/*.c' 'lib/dev/*.c' 'lhv/*.c' 'testcases/*.c' 'unit/*.c')
 
 .PHONY: format
 format: deps-lint ## clang-format on all C files

@@ -9,7 +9,7 @@ OBJCOPY ?= objcopy
 LHV_OPT ?= 0x3c
 
 LHV_DIR := build/lhv
-LHV_C := $(wildcard lib/core/*.c lhv/*.c lhv/opts/*.c testcases/*.c)
+LHV_C := $(wildcard lib/core/*.c lib/dev/*.c lhv/*.c lhv/opts/*.c testcases/*.c)
 LHV_ASM := $(wildcard lib/arch/*.asm)
 
 LHV_CFLAGS := -std=c11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only \

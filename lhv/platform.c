@@ -4,7 +4,7 @@
 #include "arch/cpu.h"
 #include "lhv/apic.h"
 #include "lhv/screen.h"
-#include "lhv/serial.h"
+#include "dev/serial.h"
 
 u64 tsc_per_ms = 1;
 

@@ -7,7 +7,7 @@
 #include "lhv/dump.h"
 #include "lhv/lock.h"
 #include "lhv/platform.h"
-#include "lhv/serial.h"
+#include "dev/serial.h"
 
 #define FAIL_LINES_MAX 4 /* per result; the rest is only counted */
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include "lhv/serial.h"
+#include "dev/serial.h"
 
 #include "arch/cpu.h"
 
