@@ -2,6 +2,7 @@
 #include "lhv/ept_setup.h"
 
 #include "core/mem.h"
+#include "dev/mtrr.h"
 #include "lhv/apic.h"
 #include "lhv/mem.h"
 #include "lhv/report.h"
@@ -11,48 +12,9 @@
 static struct mtrr_state mtrr;
 static u64 identity[2]; /* roots: 4 KiB pages, large pages */
 
-#define MTRRCAP_VARIABLE 0xffu
-#define MTRRCAP_FIXED 0x100u
-
 void ept_setup_init(void)
 {
-	static const u32 fixed[11] = {
-		MSR_MTRR_FIX64K_00000,
-		MSR_MTRR_FIX16K_80000,
-		MSR_MTRR_FIX16K_A0000,
-		0x268,
-		0x269,
-		0x26a,
-		0x26b,
-		0x26c,
-		0x26d,
-		0x26e,
-		0x26f,
-	};
-	u32 r[4];
-
-	mtrr.maxphyaddr = 36;
-	cpuid_raw(0x80000000, 0, r);
-	if (r[0] >= 0x80000008) {
-		cpuid_raw(0x80000008, 0, r);
-		mtrr.maxphyaddr = r[0] & 0xff;
-	}
-	if (msr_read_try(MSR_MTRRCAP, &mtrr.cap).kind != OUT_OK) {
-		/* A host without MTRRs: everything is write-back, as after "enabled, default type WB". */
-		mtrr.def_type = 1u << 11 | MEMTYPE_WB;
-		return;
-	}
-	mtrr.def_type = msr_read(MSR_MTRR_DEF_TYPE);
-	if (mtrr.cap & MTRRCAP_FIXED)
-		for (u32 i = 0; i < ARRAY_SIZE(fixed); i++)
-			mtrr.fixed[i] = msr_read(fixed[i]);
-	mtrr.variable_count = mtrr.cap & MTRRCAP_VARIABLE;
-	if (mtrr.variable_count > MTRR_VARIABLE_MAX)
-		mtrr.variable_count = MTRR_VARIABLE_MAX;
-	for (u32 i = 0; i < mtrr.variable_count; i++) {
-		mtrr.base[i] = msr_read(MSR_MTRR_PHYSBASE0 + 2 * i);
-		mtrr.mask[i] = msr_read(MSR_MTRR_PHYSBASE0 + 2 * i + 1);
-	}
+	mtrr_read(&mtrr);
 }
 
 enum memtype memory_type(u64 pa)

@@ -14,10 +14,17 @@
 #define CR0_CD 0x40000000u
 #define CR0_PG 0x80000000u
 
+#define CR4_VME 0x1u
 #define CR4_PSE 0x10u
 #define CR4_PAE 0x20u
 #define CR4_PGE 0x80u
+#define CR4_LA57 0x1000u
 #define CR4_VMXE 0x2000u
+#define CR4_PCIDE 0x20000u
+#define CR4_SMEP 0x100000u
+#define CR4_SMAP 0x200000u
+
+#define DR7_FIXED 0x400u
 
 #define PTE_P 0x1ull
 #define PTE_W 0x2ull
