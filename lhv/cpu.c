@@ -7,15 +7,6 @@ struct cpu cpus[MAX_CPUS];
 struct cpu_public cpus_public[MAX_CPUS];
 u32 cpu_count = 1;
 
-struct gate {
-	u16 offset0, selector;
-	u8 ist, type;
-	u16 offset1;
-#ifdef __x86_64__
-	u32 offset2, reserved;
-#endif
-} __attribute__((packed));
-
 static struct gate idt[256] __attribute__((aligned(16)));
 
 struct stack_base *this_stack(void)
@@ -52,12 +43,7 @@ ulong cpu_user_run(struct cpu *c, enum level l, ulong (*fn)(ulong), ulong arg)
 
 static void idt_set(u32 vector, ulong handler, u32 dpl)
 {
-	idt[vector] = (struct gate){
-		.offset0 = (u16)handler,
-		.selector = SEL_CODE,
-		.type = (u8)(0x8e | dpl << 5), /* present interrupt gate */
-		.offset1 = (u16)(handler >> 16),
-	};
+	idt[vector] = gate_make(handler, SEL_CODE, dpl);
 }
 
 static void idt_fill(void)

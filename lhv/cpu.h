@@ -4,6 +4,7 @@
 #define LHV_CPU_H
 
 #include "arch/cpu.h"
+#include "arch/frame.h"
 #include "core/base.h"
 #include "core/cmdline.h"
 #include "core/outcome.h"
@@ -30,16 +31,6 @@ struct tss {
 	u16 io_map;
 };
 _Static_assert(sizeof(struct tss) == 104, "SDM: the TSS without I/O map has 104 bytes");
-
-/* What interrupts find on the stack (lib/arch/isr.asm). */
-struct frame {
-#ifdef __x86_64__
-	ulong r15, r14, r13, r12, r11, r10, r9, r8;
-#endif
-	ulong di, si, bp, bx, dx, cx, ax;
-	ulong vector, error;
-	ulong ip, cs, flags, sp, ss; /* sp and ss on i386 only if they come from user mode */
-};
 
 struct result;
 
