@@ -21,8 +21,14 @@ struct unit_case {
 	void (*run)(void);
 };
 /* Each file's cases, ended by a NULL name. */
-extern const struct unit_case cmdline_cases[], ept_cases[], fmt_cases[], line_cases[], misc_cases[], mtrr_cases[],
-	vmcs_cases[];
+extern const struct unit_case cmdline_cases[];
+extern const struct unit_case decode_cases[];
+extern const struct unit_case ept_cases[];
+extern const struct unit_case fmt_cases[];
+extern const struct unit_case line_cases[];
+extern const struct unit_case misc_cases[];
+extern const struct unit_case mtrr_cases[];
+extern const struct unit_case vmcs_cases[];
 
 /* Repeatable pseudo-random numbers for models and fuzzing; not the code under test. */
 u64 unit_random(void);
