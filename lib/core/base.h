@@ -11,6 +11,7 @@ typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
+typedef int32_t s32;
 typedef uintptr_t ulong; /* as wide as a general register */
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
