@@ -26,6 +26,7 @@ extern const struct unit_case decode_cases[];
 extern const struct unit_case ept_cases[];
 extern const struct unit_case fmt_cases[];
 extern const struct unit_case line_cases[];
+extern const struct unit_case lru_cases[];
 extern const struct unit_case misc_cases[];
 extern const struct unit_case mtrr_cases[];
 extern const struct unit_case vmcs_cases[];

@@ -6,6 +6,7 @@ UNIT_DIR := build/unit
 NEST_PURE := $(addprefix xmhf-nest/, \
 	decode.c \
 	decode_execute.c \
+	lru.c \
 )
 UNIT_C := $(wildcard unit/*.c) $(wildcard lib/core/*.c) $(NEST_PURE)
 UNIT_CFLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef \
