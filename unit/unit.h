@@ -29,6 +29,7 @@ extern const struct unit_case line_cases[];
 extern const struct unit_case lru_cases[];
 extern const struct unit_case misc_cases[];
 extern const struct unit_case mtrr_cases[];
+extern const struct unit_case paging_cases[];
 extern const struct unit_case vmcs_cases[];
 
 /* Repeatable pseudo-random numbers for models and fuzzing; not the code under test. */
