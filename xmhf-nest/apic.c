@@ -226,9 +226,16 @@ void apic_l1_moved(struct cpu *c)
 {
 	u64 base = msr_get(MSR_APIC_BASE), page = base & ~(u64)(PAGE_SIZE - 1);
 
-	logical[c->number].dfr = 0xffffffffu;
 	if (!(base & APIC_BASE_ENABLE) || base & APIC_BASE_X2APIC || page == ept01_apic)
 		return;
 	ept01_set_apic(page);
 	smp_flush_all(c);
+}
+
+void apic_init(void)
+{
+	for (u32 i = 0; i < NEST_MAX_CPUS; i++)
+		logical[i].dfr = 0xffffffffu;
+	if (!x2apic())
+		ept01_set_apic(msr_get(MSR_APIC_BASE) & ~(u64)(PAGE_SIZE - 1));
 }

@@ -5,6 +5,7 @@
 
 #include "xmhf-nest/cpu.h"
 
+void apic_init(void); /* once, before any CPU is in VMX operation */
 u32 apic_id(void);
 /* First CPU, at boot: INIT and SIPIs to all others (SDM: "Typical BSP Initialization Sequence"). */
 void apic_start_others(u32 page);

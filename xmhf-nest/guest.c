@@ -27,7 +27,6 @@
 #define AR_EXPAND_DOWN 4u
 #define AR_RW 2u /* data: writable; code: readable */
 #define AR_BIG (1u << 14)
-#define RFLAGS_AC (1u << 18)
 
 bool l1_code64(void)
 {
@@ -104,7 +103,7 @@ bool l1_operand(struct cpu *c, u32 info, u32 bytes, bool write, u64 *linear)
 }
 
 /* The paging state of the guest whose VMCS is current. */
-static void state_of_guest(struct paging_state *s)
+static void state_of_guest(struct paging *s)
 {
 	s->cr0 = vmcs_read(VMCS_guest_cr0);
 	s->cr3 = vmcs_read(VMCS_guest_cr3);
@@ -116,28 +115,30 @@ static void state_of_guest(struct paging_state *s)
 			s->pdpte[i] = vmcs_read(VMCS_guest_pdpte0 + 2 * i);
 }
 
+/* Tables that aren't in L1's memory read as ones, like everything where there is no memory. */
 static bool read_l1(void *ctx, u64 gpa, void *to, u32 bytes)
 {
 	(void)ctx;
-	return gpa_read(gpa, to, bytes);
+	if (!gpa_read(gpa, to, bytes))
+		memset(to, 0xff, bytes);
+	return true;
 }
 
 /* Physical address in L1's memory, or a page fault raised. */
 static bool translate(struct cpu *c, u64 linear, bool write, u64 *gpa)
 {
-	struct paging_state s = { 0 };
-	struct paging_result r;
+	struct paging s = { .read = read_l1 };
+	struct paging_walk w;
 
 	state_of_guest(&s);
 	/* Operands of VMX instructions are supervisor accesses: CPL is 0. */
-	r = paging_walk(&s, read_l1, NULL, linear,
-			(struct paging_access){ .write = write, .ac = vmcs_get(VMCS_guest_rflags) & RFLAGS_AC });
-	if (!r.ok) {
+	w = paging_walk(&s, linear, (write ? PAGING_WRITE : 0) | ((u32)vmcs_get(VMCS_guest_rflags) & PAGING_AC));
+	if (w.end != PAGING_OK) {
 		write_cr2((ulong)linear);
-		l1_fault(c, VEC_PF, r.error);
+		l1_fault(c, VEC_PF, w.error);
 		return false;
 	}
-	*gpa = r.gpa;
+	*gpa = w.pa;
 	return true;
 }
 
@@ -191,7 +192,7 @@ static bool read_guest(void *ctx, u64 gpa, void *to, u32 bytes)
 u32 guest_fetch(struct cpu *c, u8 to[15])
 {
 	u64 linear = vmcs_read(VMCS_guest_cs_base) + vmcs_read(VMCS_guest_rip);
-	struct paging_state s = { 0 };
+	struct paging s = { .read = read_guest, .ctx = c };
 	u32 n = 0;
 
 	if (!l1_code64())
@@ -199,12 +200,11 @@ u32 guest_fetch(struct cpu *c, u8 to[15])
 	state_of_guest(&s);
 	while (n < 15) {
 		u32 piece = PAGE_SIZE - (u32)((linear + n) & (PAGE_SIZE - 1));
-		struct paging_result r = paging_walk(&s, read_guest, c, linear + n,
-						     (struct paging_access){ .fetch = true, .user = l1_cpl() == 3 });
+		struct paging_walk w = paging_walk(&s, linear + n, PAGING_FETCH | (l1_cpl() == 3 ? PAGING_USER : 0));
 
 		if (piece > 15 - n)
 			piece = 15 - n;
-		if (!r.ok || !read_guest(c, r.gpa, to + n, piece))
+		if (w.end != PAGING_OK || !read_guest(c, w.pa, to + n, piece))
 			break;
 		n += piece;
 	}

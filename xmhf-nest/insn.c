@@ -9,13 +9,14 @@
 #include "xmhf-nest/ept12.h"
 #include "xmhf-nest/exit.h"
 #include "xmhf-nest/guest.h"
+#include "xmhf-nest/l1_start.h"
 #include "xmhf-nest/mem.h"
 #include "xmhf-nest/nested.h"
+#include "xmhf-nest/private.h"
 #include "xmhf-nest/vmx.h"
 
 #define RFLAGS_STATUS (RFLAGS_CF | 0x4u | 0x10u | RFLAGS_ZF | 0x80u | 0x800u)
 #define INFO_REGISTER (1u << 10)
-#define ENTRY_AREA_LAUNCHED 1u
 
 static void status(struct cpu *c, u32 flags)
 {
@@ -319,6 +320,15 @@ void l1_invept(struct cpu *c)
 	else
 		ept02_invept_all(&c->ept02);
 	vm_succeed(c);
+}
+
+/* L0's own calls first: the code in real mode that L0 put there, the hypercall. */
+void l1_vmcall(struct cpu *c)
+{
+	if (l1_disk_vmcall(c) || private_hypercall(c))
+		l1_skip(c);
+	else if (vmx_allowed(c))
+		vm_fail(c, VMXERR_vmcall_in_vmx_root);
 }
 
 static bool canonical(u64 address)

@@ -122,8 +122,8 @@ static void run(void *cpu)
 	vmcs12_init();
 	ept01_init(caps_cpu.ept_vpid & EPT_CAP_1G ? 3 : 2);
 	msr_bitmap_init();
+	apic_init();
 	c->apic_id = apic_id();
-	apic_l1_moved(c);
 	vmx_start(c);
 	nested_init(c);
 	smp_start(nest_cpu_count);
