@@ -17,7 +17,7 @@ from harness.errors import EnvironmentProblem
 SECTION = ".lhv_tests"
 RECORD = struct.Struct("<16s64s96s96sII")
 
-CANARY, TWO_CPUS, I386_ONLY, AMD64_ONLY = 1, 2, 4, 8
+CANARY, TWO_CPUS, I386_ONLY, AMD64_ONLY, BENCH = 1, 2, 4, 8, 16
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,12 @@ class TestInfo:
 
     @property
     def canary(self) -> bool:
-        return bool(self.flags & CANARY)
+        """Or a measurement: runs only when named without wildcards."""
+        return bool(self.flags & (CANARY | BENCH))
+
+    @property
+    def bench(self) -> bool:
+        return bool(self.flags & BENCH)
 
     def runs_on(self, arch: str) -> bool:
         only = {"i386": I386_ONLY, "amd64": AMD64_ONLY}[arch]

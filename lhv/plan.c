@@ -26,7 +26,7 @@ static u32 items_of[MAX_CPUS];
 static bool selected(const struct cmdline *c, const struct test_info *t)
 {
 	for (u32 i = 0; i < c->glob_count; i++)
-		if (glob_selects(c->globs[i], t->area, t->name, t->flags & TEST_CANARY))
+		if (glob_selects(c->globs[i], t->area, t->name, t->flags & (TEST_CANARY | TEST_BENCH)))
 			return true;
 	return false;
 }

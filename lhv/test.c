@@ -142,6 +142,8 @@ void run_test(struct cpu *c, u32 n)
 			result_set(&result, VERDICT_SKIP, "missing: %s", missing);
 		else if (t->flags & TEST_TWO_CPUS && cpu_count < 2)
 			result_set(&result, VERDICT_SKIP, "environment: needs 2 CPUs");
+		else if (t->flags & TEST_BENCH && cpu_count > 1)
+			result_set(&result, VERDICT_SKIP, "environment: needs 1 CPU, others would disturb");
 		test_over = 0;
 	}
 	barrier();

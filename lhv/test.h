@@ -19,8 +19,9 @@
 
 #define TEST_CANARY 0x1u /* must fail; runs only when named without wildcards */
 #define TEST_TWO_CPUS 0x2u
-#define TEST_I386 0x4u  /* only the i386 image has it */
-#define TEST_AMD64 0x8u /* only the amd64 image */
+#define TEST_I386 0x4u   /* only the i386 image has it */
+#define TEST_AMD64 0x8u  /* only the amd64 image */
+#define TEST_BENCH 0x10u /* measures; one CPU; runs only when named without wildcards, too */
 
 /* Fixed-size, so that it can be read without knowing the image's pointers. harness/ knows the layout. */
 struct test_info {

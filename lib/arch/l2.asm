@@ -172,6 +172,12 @@ paging_on_instruction:
   ret
 %endif
 
+; What L2 of vmx_trips_raw stands at.
+FN bench_vmcall
+  vmcall
+FN bench_rdmsr
+  rdmsr
+
 FN l2_halt_once
   sti
   hlt

@@ -224,3 +224,106 @@ enter_fault:
   pop RCX
   POP_CALLEE
   ret
+
+; --- Measuring: L1's part of an exit without what C needs around it ---
+%define VMCS_HOST_RIP       0x6c16
+%define VMCS_GUEST_RIP      0x681e
+%define VMCS_EXIT_REASON    0x4402
+%define VMCS_QUALIFICATION  0x6400
+%define VMCS_GUEST_PHYSICAL 0x2400
+%define EXIT_EPT_VIOLATION  48
+%define TRIP_FIELDS         1   ; the same numbers stand in lib/arch/vmx.h
+%define TRIP_NONE           2
+
+; u32 vmx_trips_raw(u32 *ticks, u32 count, u32 how, u32 cx)
+; Resumes an L2 that exits at its first instruction for ever and changes no register, so L1 needs to save none.
+; RDTSC stands behind a jump: Bochs brings its time up to date where a run of instructions without one ends.
+FN vmx_trips_raw
+%ifdef AMD64
+  PUSH_CALLEE
+  mov ebp, edx                  ; how; rdi = ticks, esi = count, ecx = what L2 has in ECX
+%else
+  mov eax, [esp + 4]
+  mov edx, [esp + 8]
+  mov ecx, [esp + 12]
+  PUSH_CALLEE
+  mov edi, eax
+  mov esi, edx
+  mov ebp, ecx
+  mov ecx, [esp + 16 + 16]
+%endif
+  mov eax, VMCS_HOST_RSP
+  EX .failed
+  vmwrite RAX, RSP
+  mov eax, VMCS_HOST_RIP
+  mov RDX, .exit
+  EX .failed
+  vmwrite RAX, RDX
+.next:
+  jmp .begin
+.begin:
+  rdtsc
+  mov ebx, eax
+  test ebp, TRIP_NONE
+  jnz .exit
+  EX .failed
+  vmresume
+.failed:
+  mov eax, 3
+  jmp .out
+.exit:
+  test ebp, TRIP_FIELDS
+  jz .taken
+  mov eax, VMCS_EXIT_REASON
+  vmread RDX, RAX
+  mov eax, VMCS_QUALIFICATION
+  vmread RDX, RAX
+  mov eax, VMCS_GUEST_RIP
+  vmread RDX, RAX
+  vmwrite RAX, RDX
+.taken:
+  jmp .end
+.end:
+  rdtsc
+  sub eax, ebx
+  mov [RDI], eax
+  add RDI, 4
+  dec esi
+  jnz .next
+  xor eax, eax
+.out:
+  POP_CALLEE
+  ret
+
+; A HOST_RIP: fills the EPT violations of L2 from vmx_fill_table and vmx_fill_entry; what else exits is C's.
+FN vmx_exit_fill
+  push RAX
+  push RDX
+  mov eax, VMCS_EXIT_REASON
+  vmread RDX, RAX
+  cmp edx, EXIT_EPT_VIOLATION
+  jne .other
+  mov eax, VMCS_GUEST_PHYSICAL
+  vmread RDX, RAX
+  shr edx, 12
+  and edx, 511
+  mov RAX, [vmx_fill_table]
+  lea RDX, [RAX + 8 * RDX]
+  mov RAX, [vmx_fill_entry]
+  mov [RDX], RAX
+  pop RDX
+  pop RAX
+  EX .again
+  vmresume
+.again:                         ; an exit of the same kind that nothing can be made of: C tells of it
+  jmp vmx_exit_entry
+.other:
+  pop RDX
+  pop RAX
+  jmp vmx_exit_entry
+
+section .bss
+align 8
+global vmx_fill_table, vmx_fill_entry
+vmx_fill_table: resb WORD_SIZE
+vmx_fill_entry: resb WORD_SIZE

@@ -32,4 +32,20 @@ u32 vmx_invvpid_raw(ulong type, const void *descriptor);
  */
 u32 vmx_enter_raw(struct gregs *g, u32 resume);
 
+/*
+ * For measuring: resumes `count` times, each time until L2's next exit, and stores the ticks of each trip. L2 must
+ * be launched, exit at its first instruction every time (bench_vmcall, bench_rdmsr), and needs cx in ECX. 0, or 3 if
+ * an entry failed. HOST_RIP is changed.
+ */
+#define TRIP_FIELDS 0x1u /* in L1: VMREAD of exit reason, qualification and RIP, VMWRITE of RIP */
+#define TRIP_NONE 0x2u   /* no trip: what the measuring itself costs */
+u32 vmx_trips_raw(u32 *ticks, u32 count, u32 how, u32 cx);
+extern u8 bench_vmcall[], bench_rdmsr[]; /* lib/arch/l2.asm */
+/*
+ * A HOST_RIP that answers an EPT violation by writing vmx_fill_entry to its place in the page table vmx_fill_table;
+ * everything else goes to vmx_exit_entry.
+ */
+extern u8 vmx_exit_fill[];
+extern ulong vmx_fill_table, vmx_fill_entry;
+
 #endif
