@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What an L0 that nests adds to single operations: lhv's bench lines on a bare stack and on a nested one.
+
+Bochs counts instructions, so the figures repeat exactly. They are held against the limits in bench_ops.toml, and
+against bench_ops.json, where the best so far are: over 2 % worse fails, better ones are written there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import stacks
+from harness.errors import UsageError
+from harness.rows import EXIT_ENVIRONMENT, EXIT_OK, EXIT_UNEXPECTED
+from harness.settings import ROOT
+from harness.wire import LineReader
+
+MODEL = "corei7_haswell_4770"
+BARE, NESTED = "bochs", "bochs/xmhf-nest"
+OPERATIONS = ROOT / "harness" / "bench_ops.toml"
+BEST = ROOT / "harness" / "bench_ops.json"
+# How much worse than the best is noise of a changed compiler: the greater of both.
+WORSE_PART, WORSE_TICKS = 0.02, 5
+
+Figures = Mapping[str, int]  # by operation
+
+
+class Unavailable(Exception):
+    """This machine doesn't have what the stack needs."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    name: str
+    text: str
+    limit: int
+    hosts: list[int | list[int]]
+
+
+@dataclass(frozen=True)
+class Table:
+    hosts: list[str]
+    operations: list[Operation]
+
+    @classmethod
+    def load(cls, path: Path = OPERATIONS) -> Table:
+        data = tomllib.loads(path.read_text())
+        return cls(data["hosts"], [Operation(**entry) for entry in data["operation"]])
+
+
+def read_figures(log: bytes) -> dict[str, int]:
+    """Medians of the bench lines of a serial log."""
+    out = {}
+    for line in LineReader().feed(log):
+        median = line.number("median")
+        if line.kind == "bench" and median is not None:
+            out[line.fields.get("id", "").rpartition("/")[2]] = median
+    return out
+
+
+def measure(stack: str, arch: str, table: Table) -> dict[str, int]:
+    """Medians by operation; what the host doesn't offer is missing. Raises Unavailable, or ValueError if nothing came out."""
+    with tempfile.TemporaryDirectory(prefix="lhv-bench-") as folder:
+        report = Path(folder, "report.json")
+        names = ",".join(f"bench/{o.name}" for o in table.operations)
+        command = [
+            sys.executable, str(ROOT / "run_tests.py"), "--no-build", f"--stack={stack}", f"--cpu-model={MODEL}",
+            f"--arch={arch}", "--cpus=1", f"--test={names}", f"--json={report}",
+        ]  # fmt: skip
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if not report.exists():
+            raise ValueError(done.stderr.strip() or f"the run ended with {done.returncode}")
+        document = json.loads(report.read_text())
+    results = document["results"]
+    if results and all(r["verdict"] == "INFRA" for r in results):
+        raise Unavailable(f"{stack}: {results[0]['reason']}")
+    figures: dict[str, int] = {}
+    for row in results:
+        if row["verdict"] == "GOOD":
+            figures |= read_figures(document["logs"][row["log"]].encode("latin-1"))
+    bad = (r for r in results if r["verdict"] not in ("GOOD", "SKIP"))
+    reasons = {f"{r['id']}: {r['verdict']} {r['reason']}" for r in bad}
+    for reason in sorted(reasons):
+        print(f"bench: {reason}", file=sys.stderr)
+    if not figures:
+        raise ValueError(f"{stack}/{arch}: nothing was measured")
+    return figures
+
+
+def measure_nested(stack: str, arch: str, table: Table) -> dict[str, int] | None:
+    """None: there is no such stack here."""
+    try:
+        stacks.parse(stack)
+        return measure(stack, arch, table)
+    except (UsageError, Unavailable) as e:
+        print(f"bench: left out: {e}", file=sys.stderr)
+        return None
+
+
+def added(bare: Figures, nested: Figures) -> dict[str, int]:
+    return {name: nested[name] - bare[name] for name in bare if name in nested}
+
+
+def _cell(value: int | list[int] | None) -> str:
+    if isinstance(value, list):
+        return " to ".join(f"{v:,}" for v in value)
+    return "-" if value is None else f"{value:,}"
+
+
+def rows(table: Table, bare: Figures, nested: Figures | None) -> list[str]:
+    """A Markdown table."""
+    titles = ["operation", BARE]
+    if nested is not None:
+        titles += [NESTED, "L0 adds"]
+    titles += ["at most", *table.hosts]
+    out = [titles, ["---"] * 2 + ["---:"] * (len(titles) - 2)]
+    adds = added(bare, nested or {})
+    for op in table.operations:
+        cells = [op.text, _cell(bare.get(op.name))]
+        if nested is not None:
+            exceeded = " EXCEEDED" if op.name in adds and adds[op.name] > op.limit else ""
+            cells += [_cell(nested.get(op.name)), _cell(adds.get(op.name)) + exceeded]
+        out.append([*cells, _cell(op.limit), *map(_cell, op.hosts)])
+    return ["| " + " | ".join(cells) + " |" for cells in out]
+
+
+def exceeded(table: Table, adds: Figures) -> list[str]:
+    return [
+        f"{op.name}: {adds[op.name]:,} instructions, at most {op.limit:,}"
+        for op in table.operations
+        if op.name in adds and adds[op.name] > op.limit
+    ]
+
+
+def compare(adds: Figures, best: Figures) -> tuple[list[str], dict[str, int]]:
+    """What got worse, and the best from now on."""
+    worse = []
+    now = dict(best)
+    for name, value in adds.items():
+        old = best.get(name)
+        if old is None or value < old:
+            now[name] = value
+        elif value - old > max(old * WORSE_PART, WORSE_TICKS):
+            worse.append(f"{name}: {value:,} instructions, were {old:,}")
+    return worse, now
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="harness.bench_ops", description=__doc__)
+    parser.add_argument("--stack", default=NESTED, help="nested stack (default: %(default)s)")
+    parser.add_argument("--arch", action="append", choices=("amd64", "i386"), help="of lhv; default both")
+    parser.add_argument("--no-save", action="store_true", help=f"leave {BEST.name} alone")
+    args = parser.parse_args(argv)
+    table = Table.load()
+    best: dict[str, dict[str, int]] = json.loads(BEST.read_text()) if BEST.exists() else {}
+    problems: list[str] = []
+    for arch in args.arch or ("amd64", "i386"):
+        try:
+            bare = measure(BARE, arch, table)
+            nested = measure_nested(args.stack, arch, table)
+        except (ValueError, Unavailable) as e:
+            print(f"bench: {e}", file=sys.stderr)
+            return EXIT_ENVIRONMENT
+        print(f"\nInstructions per operation, lhv for {arch}, {MODEL}:\n")
+        print("\n".join(rows(table, bare, nested)))
+        if nested is None:
+            continue
+        adds = added(bare, nested)
+        key = f"{args.stack}/{arch}"
+        worse, best[key] = compare(adds, best.get(key, {}))
+        problems += [f"{key}/{text}" for text in exceeded(table, adds) + worse]
+        missing = sorted(set(bare) - set(nested))
+        problems += [f"{key}/{name}: not measured" for name in missing]
+    if best and not args.no_save:
+        BEST.write_text(json.dumps(best, indent=1, sort_keys=True) + "\n")
+    for problem in problems:
+        print(f"bench: {problem}", file=sys.stderr)
+    return EXIT_UNEXPECTED if problems else EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

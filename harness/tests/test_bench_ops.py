@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Tables and comparisons of make bench."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import bench_ops, elf
+from harness.settings import ARCHS, Settings
+from harness.wire import encode
+
+
+def test_figures_are_medians_by_name() -> None:
+    log = encode(1, "note", text="x") + encode(2, "bench", id="test/bench/cpuid", cpu=0, median=25, max=30)
+    assert bench_ops.read_figures(b"noise\r\n" + log) == {"cpuid": 25}
+
+
+def test_operations_of_table_and_image_agree() -> None:
+    wanted = [o.name for o in bench_ops.Table.load().operations]
+    for arch in ARCHS:
+        if not Settings().kernel(arch).exists():
+            pytest.skip("lhv isn't built")
+        names = {t.name for t in elf.read_tests(Settings().kernel(arch)) if t.bench}
+        assert set(wanted) == names and len(wanted) == len(names)
+
+
+def test_each_operation_has_a_figure_of_each_host() -> None:
+    table = bench_ops.Table.load()
+    assert all(len(o.hosts) == len(table.hosts) for o in table.operations)
+
+
+def test_table() -> None:
+    table = bench_ops.Table.load()
+    bare, nested = {"cpuid": 25, "invept": 22}, {"cpuid": 425}
+    lines = bench_ops.rows(table, bare, nested)
+    assert "| 25 | 425 | 400 EXCEEDED | 300 | 959 |" in lines[2]
+    assert any("INVEPT single" in line and "| 22 | - | - | 800 |" in line for line in lines)
+    assert len({line.count("|") for line in lines}) == 1
+    assert "EXCEEDED" not in "".join(bench_ops.rows(table, bare, None))
+    assert bench_ops.exceeded(table, bench_ops.added(bare, nested)) == ["cpuid: 400 instructions, at most 300"]
+
+
+def test_worse_fails_and_better_is_kept() -> None:
+    best = {"vmcall": 1000, "cpuid": 100, "rdmsr": 0}
+    worse, now = bench_ops.compare({"vmcall": 1021, "cpuid": 90, "invept": 700, "rdmsr": 6}, best)
+    assert worse == ["vmcall: 1,021 instructions, were 1,000", "rdmsr: 6 instructions, were 0"]
+    assert now == {"vmcall": 1000, "cpuid": 90, "invept": 700, "rdmsr": 0}
+    assert bench_ops.compare({"vmcall": 1020, "rdmsr": 5}, best) == ([], best)
+
+
+def test_a_stack_that_is_not_there_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench_ops.measure_nested("bochs/nosuch", "amd64", bench_ops.Table.load()) is None
+    assert "left out" in capsys.readouterr().err
