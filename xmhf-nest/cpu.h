@@ -8,6 +8,7 @@
 #include "core/vmcs.h"
 #include "core/vmxcap.h"
 #include "xmhf-nest/ept02.h"
+#include "xmhf-nest/fetch.h"
 #include "xmhf-nest/vmcs12.h"
 
 #define NEST_MAX_CPUS 32
@@ -29,7 +30,8 @@ struct cpu_public {
  * At the beginning of a block of CPU_BLOCK bytes, aligned to its size, whose rest is the CPU's stack;
  * struct gregs is at its end (arch/exit.asm). Only its own CPU touches it.
  */
-#define CPU_BLOCK 16384u
+#define CPU_BLOCK 32768u
+#define CPU_STACK 8192u /* bytes of the block that are stack at least */
 struct cpu {
 	struct gregs *regs; /* of the guest that exited last */
 	u32 number, apic_id;
@@ -44,8 +46,10 @@ struct cpu {
 	s32 noted_sipi;  /* vector of such a SIPI, or -1 */
 	struct vmcs12_cpu nested;
 	struct ept02 ept02;
-	u32 hidden_exits; /* exits that L0 handled for L2, for dumps */
+	struct fetch_line fetch[FETCH_LINES];
 };
+
+_Static_assert(sizeof(struct cpu) <= CPU_BLOCK - CPU_STACK, "CPU_BLOCK");
 
 extern struct cpu *nest_cpus[NEST_MAX_CPUS];
 extern struct cpu_public nest_public[NEST_MAX_CPUS];

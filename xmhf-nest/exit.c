@@ -43,10 +43,15 @@ bool l1_long_mode(void)
 
 void l1_skip(struct cpu *c)
 {
-	ulong rip = vmcs_get(VMCS_guest_rip), next = rip + vmcs_get(VMCS_exit_instruction_length);
+	(void)c;
+	l1_skip_by(vmcs_get(VMCS_exit_instruction_length));
+}
+
+void l1_skip_by(ulong bytes)
+{
+	ulong rip = vmcs_get(VMCS_guest_rip), next = rip + bytes;
 	u32 blocking = (u32)vmcs_get(VMCS_guest_interruptibility_state);
 
-	(void)c;
 	/* Outside 64-bit code EIP has 32 bits. */
 	if ((rip ^ next) >> 16 >> 16 && !(rip >> 16 >> 16))
 		next = (u32)next;

@@ -7,7 +7,6 @@
 #include "x86/msr.h"
 #include "xmhf-nest/exit.h"
 #include "xmhf-nest/mem.h"
-#include "xmhf-nest/nested.h"
 #include "xmhf-nest/paging.h"
 #include "xmhf-nest/vmx.h"
 
@@ -102,8 +101,7 @@ bool l1_operand(struct cpu *c, u32 info, u32 bytes, bool write, u64 *linear)
 	return ok;
 }
 
-/* The paging state of the guest whose VMCS is current. */
-static void state_of_guest(struct paging *s)
+void guest_paging(struct paging *s)
 {
 	s->cr0 = vmcs_read(VMCS_guest_cr0);
 	s->cr3 = vmcs_read(VMCS_guest_cr3);
@@ -130,7 +128,7 @@ static bool translate(struct cpu *c, u64 linear, bool write, u64 *gpa)
 	struct paging s = { .read = read_l1 };
 	struct paging_walk w;
 
-	state_of_guest(&s);
+	guest_paging(&s);
 	/* Operands of VMX instructions are supervisor accesses: CPL is 0. */
 	w = paging_walk(&s, linear, (write ? PAGING_WRITE : 0) | ((u32)vmcs_get(VMCS_guest_rflags) & PAGING_AC));
 	if (w.end != PAGING_OK) {
@@ -177,36 +175,4 @@ bool l1_write(struct cpu *c, u64 linear, const void *from, u32 bytes)
 
 	memcpy(copy, from, bytes);
 	return access(c, linear, copy, bytes, true);
-}
-
-/* L2's physical memory, by EPT12 if L1 uses it. Tables don't cross pages, and neither do the pieces of a fetch. */
-static bool read_guest(void *ctx, u64 gpa, void *to, u32 bytes)
-{
-	struct cpu *c = ctx;
-
-	if (c->l2 && nested_ept(c) && !ept12_translate(c->nested.v[VI_ept_pointer], gpa, &gpa))
-		return false;
-	return gpa_read(gpa, to, bytes);
-}
-
-u32 guest_fetch(struct cpu *c, u8 to[15])
-{
-	u64 linear = vmcs_read(VMCS_guest_cs_base) + vmcs_read(VMCS_guest_rip);
-	struct paging s = { .read = read_guest, .ctx = c };
-	u32 n = 0;
-
-	if (!l1_code64())
-		linear = (u32)linear;
-	state_of_guest(&s);
-	while (n < 15) {
-		u32 piece = PAGE_SIZE - (u32)((linear + n) & (PAGE_SIZE - 1));
-		struct paging_walk w = paging_walk(&s, linear + n, PAGING_FETCH | (l1_cpl() == 3 ? PAGING_USER : 0));
-
-		if (piece > 15 - n)
-			piece = 15 - n;
-		if (w.end != PAGING_OK || !read_guest(c, w.pa, to + n, piece))
-			break;
-		n += piece;
-	}
-	return n;
 }

@@ -14,7 +14,9 @@ bool l1_code64(void); /* in 64-bit mode */
 bool l1_operand(struct cpu *c, u32 info, u32 bytes, bool write, u64 *linear);
 bool l1_read(struct cpu *c, u64 linear, void *to, u32 bytes);
 bool l1_write(struct cpu *c, u64 linear, const void *from, u32 bytes);
-/* Instruction bytes at RIP, as many as there are up to 15; no fault. For L2 (VMCS02 current) too. */
-u32 guest_fetch(struct cpu *c, u8 to[15]);
+
+struct paging;
+/* The paging state of the guest whose VMCS is current, L1 or L2. */
+void guest_paging(struct paging *s);
 
 #endif

@@ -3,9 +3,9 @@
 
 #include "x86/cr.h"
 #include "xmhf-nest/apic.h"
-#include "xmhf-nest/decode.h"
 #include "xmhf-nest/ept01.h"
 #include "xmhf-nest/exit.h"
+#include "xmhf-nest/fetch.h"
 #include "xmhf-nest/guest.h"
 #include "xmhf-nest/log.h"
 #include "xmhf-nest/private.h"
@@ -24,35 +24,37 @@ void resume_interrupted(u64 qualification)
 		vmcs_put(VMCS_guest_interruptibility_state, vmcs_get(VMCS_guest_interruptibility_state) | BLOCKING_NMI);
 }
 
-static enum decode_mode mode(void)
+/* Anything but a plain store of a register or a constant. */
+static u64 execute(struct cpu *c, const struct decode_insn *insn, const volatile u32 *reg)
 {
-	u32 rights = (u32)vmcs_get(VMCS_guest_cs_access_rights);
+	u64 r[REGISTERS] = { 0 }, flags = vmcs_get(VMCS_guest_rflags), value;
+	u32 n = sizeof(ulong) == 8 ? REGISTERS : 8;
 
-	if (l1_code64())
-		return DECODE_64;
-	return rights >> 14 & 1 ? DECODE_32 : DECODE_16;
+	for (u32 i = 0; i < n; i++)
+		r[i] = l1_register(c, i);
+	value = decode_execute(insn, r, &flags, insn->kind == DECODE_RMW ? *reg : 0);
+	for (u32 i = 0; i < n; i++)
+		l1_register_set(c, i, (ulong)r[i]);
+	vmcs_put(VMCS_guest_rflags, (ulong)flags);
+	return value;
 }
 
 /* One instruction that writes a register of the local APIC. False: it's none that L0 can read. */
 static bool apic_instruction(struct cpu *c, u64 gpa1)
 {
-	u8 bytes[DECODE_MAX];
-	struct decode_insn insn = decode(bytes, guest_fetch(c, bytes), mode());
-	volatile u32 *reg = (volatile u32 *)(ulong)(gpa1 & ~3ull);
-	u64 r[REGISTERS] = { 0 }, flags = vmcs_get(VMCS_guest_rflags), value;
+	struct decode_insn insn = fetch_insn(c);
+	u64 value;
 
 	if (insn.kind != DECODE_STORE && insn.kind != DECODE_RMW)
 		return false;
-	for (u32 i = 0; i < (sizeof(ulong) == 8 ? REGISTERS : 8); i++)
-		r[i] = l1_register(c, i);
-	value = decode_execute(&insn, r, &flags, insn.kind == DECODE_RMW ? *reg : 0);
-	for (u32 i = 0; i < (sizeof(ulong) == 8 ? REGISTERS : 8); i++)
-		l1_register_set(c, i, (ulong)r[i]);
-	vmcs_put(VMCS_guest_rflags, (ulong)flags);
+	if (insn.op != DECODE_MOV || insn.kind != DECODE_STORE)
+		value = execute(c, &insn, (volatile u32 *)(ulong)(gpa1 & ~3ull));
+	else
+		value = insn.has_imm ? insn.imm : l1_register(c, insn.reg);
 	/* Other sizes and places are undefined (SDM: "Local APIC Register Address Map"); some hosts don't survive them. */
 	if (insn.size == 4 && !(gpa1 & 15))
 		apic_l1_write(c, gpa1 & 0xfff, (u32)value);
-	l1_skip(c);
+	l1_skip_by(insn.length);
 	return true;
 }
 
