@@ -15,7 +15,8 @@ u32 apic_id(void);
 void apic_eoi(void);
 /* Is this vector pending (IRR) on this CPU? */
 bool apic_pending(u32 vector);
-void apic_timer_start(void);     /* periodic, TIMER_HZ */
+/* Periodic, TIMER_HZ, but no period shorter than so many TSC ticks. */
+void apic_timer_start(u64 shortest);
 void apic_timer_once(u32 ticks); /* one interrupt */
 void apic_timer_stop(void);
 /* Counts how fast the timer runs: call with the time that passes between begin and end. */
