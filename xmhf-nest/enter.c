@@ -170,6 +170,15 @@ static void bring_own(struct cpu *c, u32 index)
 		vmcs_write(vmcs_table[index].encoding, c->nested.v[index]);
 }
 
+/* SDM: "Loading Guest Control Registers, Debug Registers, and MSRs": LME follows LMA only if paging is on. */
+static u64 efer_inherited(u64 efer, u32 entry)
+{
+	efer &= ~(u64)EFER_LMA;
+	if (vmcs_read(VMCS_guest_cr0) & CR0_PG)
+		efer &= ~(u64)EFER_LME;
+	return entry & VMENTRY_ia32e_mode_guest ? efer | EFER_LMA | EFER_LME : efer;
+}
+
 static void debug_and_efer(struct cpu *c, const struct inherited *from)
 {
 	u32 entry = (u32)c->nested.v[VI_vm_entry_controls];
@@ -177,9 +186,7 @@ static void debug_and_efer(struct cpu *c, const struct inherited *from)
 	if (entry & VMENTRY_load_ia32_efer) {
 		bring_own(c, VI_guest_ia32_efer);
 	} else {
-		u64 efer = from->efer & ~(u64)(EFER_LMA | EFER_LME);
-
-		vmcs_write(VMCS_guest_ia32_efer, entry & VMENTRY_ia32e_mode_guest ? efer | EFER_LMA | EFER_LME : efer);
+		vmcs_write(VMCS_guest_ia32_efer, efer_inherited(from->efer, entry));
 	}
 	if (entry & VMENTRY_load_debug_controls) {
 		bring_own(c, VI_guest_dr7);
