@@ -333,7 +333,7 @@ void l1_vmcall(struct cpu *c)
 
 static bool canonical(u64 address)
 {
-	return !l1_code64() || (u64)((int64_t)(address << 16) >> 16) == address;
+	return (u64)((int64_t)(address << 16) >> 16) == address;
 }
 
 void l1_invvpid(struct cpu *c)
