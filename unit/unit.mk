@@ -4,6 +4,10 @@
 UNIT_DIR := build/unit
 # xmhf-nest's files without hardware and globals
 NEST_PURE := $(addprefix xmhf-nest/, \
+	check_controls.c \
+	check_guest.c \
+	check_host.c \
+	check_segments.c \
 	decode.c \
 	decode_execute.c \
 	lru.c \
