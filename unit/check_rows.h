@@ -90,7 +90,7 @@ static const struct row rows_first[] = {
 	{ ON(CPU64), NULL, { SET(vm_exit_msr_store_address, 0x7fffffffe0ull) } },
 	{ ON(CPU64),
 	  "exit_store_list",
-	  { SET(vm_exit_msr_store_address, 0x7000000000ull), SET(vm_exit_msr_store_count, 0xffffffff) } },
+	  { SET(vm_exit_msr_store_address, 0x7000000020ull), SET(vm_exit_msr_store_count, 0xffffffff) } },
 	{ ON(NO64), "exit_store_list", { SET(vm_exit_msr_store_address, 0xffffffff0ull) } },
 	{ ON(ALL), NULL, { SET(vm_exit_msr_store_address, ~0ull), SET(vm_exit_msr_store_count, 0) } },
 	{ ON(ALL), "exit_load_list", { SET(vm_exit_msr_load_address, 0x17021) } },
