@@ -123,6 +123,15 @@ void msr_write(u32 msr, u64 value)
 		panic("WRMSR 0x%x faulted", msr);
 }
 
+/* VMXON drops nothing, and our EPT tables are new ones in old places (SDM: "Guidelines for Use of the INVEPT Instruction"). */
+static void forget_translations(void)
+{
+	if (vmx_caps.ept_vpid & EPT_CAP_INVEPT && vmx_caps.ept_vpid & EPT_CAP_INVEPT_ALL)
+		invept(INVEPT_ALL, 0, 0);
+	if (vmx_caps.ept_vpid & VPID_CAP_INVVPID && vmx_caps.ept_vpid & VPID_CAP_ALL)
+		invvpid(INVVPID_ALL, 0, 0);
+}
+
 /* SDM: "Enabling and Entering VMX Operation" */
 struct outcome vmx_on(struct cpu *c)
 {
@@ -135,6 +144,8 @@ struct outcome vmx_on(struct cpu *c)
 	*(volatile u32 *)(ulong)c->vmxon_pa = (u32)vmx_caps.basic & 0x7fffffff;
 	o = vmxon(c->vmxon_pa);
 	c->vmx_on = o.kind == OUT_OK;
+	if (c->vmx_on)
+		forget_translations();
 	return o;
 }
 
