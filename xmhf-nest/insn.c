@@ -118,6 +118,9 @@ void l1_vmx_off(struct cpu *c)
 	if (!vmx_allowed(c))
 		return;
 	vmcs12_flush(c);
+	/* Nothing has to be forgotten here, but nothing will be used again either, and tables are few. */
+	ept02_drop_all(&c->ept02);
+	vpid02_invalidate(c, 2, 0, 0);
 	c->nested.vmxon = false;
 	l1_cr_fixed(false);
 	vm_succeed(c);

@@ -44,6 +44,8 @@ void vpid02_invalidate(struct cpu *c, u32 type, u16 vpid, u64 address)
 {
 	int i = find(c, vpid);
 
+	if (!cpu_has_vpid)
+		return;
 	if (type == 2) {
 		for (u32 k = 0; k < TAGS; k++)
 			if (c->nested.tag[k])
