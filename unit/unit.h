@@ -22,6 +22,7 @@ struct unit_case {
 };
 /* Each file's cases, ended by a NULL name. */
 extern const struct unit_case check_cases[];
+extern const struct unit_case check_model_cases[];
 extern const struct unit_case cmdline_cases[];
 extern const struct unit_case decode_cases[];
 extern const struct unit_case ept_cases[];

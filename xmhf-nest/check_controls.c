@@ -46,7 +46,9 @@ HIDDEN(VMENTRY_load_pkrs);
 
 static bool ctl_good(const struct check_env *e, enum ctl_word w, u32 value)
 {
-	return check_fixed(value, (u32)e->caps->ctl[w], e->caps->ctl[w] >> 32);
+	u32 must = (u32)e->caps->ctl[w], may = (u32)(e->caps->ctl[w] >> 32);
+
+	return ((value & may) | must) == value;
 }
 
 static bool page_good(u64 address, u64 beyond)
@@ -165,8 +167,9 @@ static bool deliver_code_good(const u64 v[VI_COUNT], const struct check_env *e, 
 	return deliver == (may && with_code >> EVENT_VECTOR(info) & 1);
 }
 
-/* SDM: "VM-Entry Control Fields", the part about event injection */
-static enum check_rule check_injection(const u64 v[VI_COUNT], const struct check_env *e, u32 info)
+/* SDM: "VM-Entry Control Fields", the part about event injection. Out of line: rare, and it wants many registers. */
+static __attribute__((noinline)) enum check_rule check_injection(const u64 v[VI_COUNT], const struct check_env *e,
+								 u32 info)
 {
 	u32 type = EVENT_TYPE(info), length = (u32)v[VI_vm_entry_instruction_length];
 

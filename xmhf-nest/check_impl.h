@@ -70,10 +70,10 @@ static inline u64 check_noncanonical(u64 linear)
 	return (linear + (1ull << 47)) >> 48;
 }
 
-/* Bits that must be 1 are, bits that must be 0 are. */
+/* Bits of fixed0, which are among those of fixed1, are 1; no other than those of fixed1 are. */
 static inline bool check_fixed(u64 value, u64 fixed0, u64 fixed1)
 {
-	return !((fixed0 & ~value) | (value & ~fixed1));
+	return ((value & fixed1) | fixed0) == value;
 }
 
 /* SDM: "IA32_PAT MSR": bytes 0, 1, 4, 5, 6, 7. */
