@@ -10,7 +10,6 @@
 #include "xmhf-nest/vmx.h"
 
 #define MSR_MICROCODE_UPDATE 0x79u
-#define MSR_SMM_MONITOR_CTL 0x9bu
 #define MSR_SMBASE 0x9eu
 #define MSR_DEBUGCTL 0x1d9u
 #define LIST_MAX 4096u /* entries; IA32_VMX_MISC recommends 512 to 4096 */
