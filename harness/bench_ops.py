@@ -76,7 +76,7 @@ def measure(stack: str, arch: str, table: Table) -> dict[str, int]:
             f"--arch={arch}", "--cpus=1", f"--test={names}", f"--json={report}",
         ]  # fmt: skip
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        if not report.exists():
+        if not report.exists() or not report.stat().st_size:
             raise ValueError(done.stderr.strip() or f"the run ended with {done.returncode}")
         document = json.loads(report.read_text())
     results = document["results"]

@@ -59,6 +59,10 @@ def copy_tree() -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
         target.touch()
+    wanted = {TREE / name for name in listed.split("\0")}
+    for path in TREE.rglob("*"):
+        if path.is_file() and path not in wanted and path.relative_to(TREE).parts[0] != "build":
+            path.unlink()
 
 
 def verdicts_of(brk: Break, stack: str) -> dict[str, str]:
@@ -69,7 +73,7 @@ def verdicts_of(brk: Break, stack: str) -> dict[str, str]:
     if "--cpus" not in brk.run:
         command += ["--cpus", "1"]
     done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, timeout=TIMEOUT)
-    if not report.exists():
+    if not report.exists() or not report.stat().st_size:
         raise ValueError(f"no report, exit status {done.returncode}: {done.stderr.strip()[-400:]}")
     return {r["id"]: r["verdict"] for r in json.loads(report.read_text())["results"]}
 

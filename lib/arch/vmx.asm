@@ -81,6 +81,66 @@ FN vmx_write_raw
 %endif
   VMX_RESULT
 
+; With the memory operand that the register forms above don't have:
+; vmx_read_mem_raw(ulong field, ulong *to), vmx_write_mem_raw(ulong field, const ulong *from)
+%macro VMX_FIELD_MEM 0
+%ifdef AMD64
+  mov rdx, rsi
+  mov rax, rdi
+%else
+  mov eax, [esp + 4]
+  mov edx, [esp + 8]
+%endif
+  EX vmx_fault
+%endmacro
+FN vmx_read_mem_raw
+  VMX_FIELD_MEM
+  vmread [RDX], RAX
+  VMX_RESULT
+FN vmx_write_mem_raw
+  VMX_FIELD_MEM
+  vmwrite RAX, [RDX]
+  VMX_RESULT
+
+; VMLAUNCH and VMRESUME right behind a MOV to SS
+FN vmx_launch_mov_ss_raw
+  mov eax, ss
+  EX vmx_fault
+  mov ss, eax
+  EX vmx_fault
+  vmlaunch
+  VMX_RESULT
+FN vmx_resume_mov_ss_raw
+  mov eax, ss
+  EX vmx_fault
+  mov ss, eax
+  EX vmx_fault
+  vmresume
+  VMX_RESULT
+
+; ulong vmx_ptrld_flags(const u64 *pa, ulong flags): RFLAGS after a VMPTRLD that started with `flags`
+FN vmx_ptrld_flags
+  ARG RAX, 0
+  ARG RCX, 1
+  push RCX
+%ifdef AMD64
+  popfq
+  vmptrld [rax]
+  pushfq
+%else
+  popfd
+  vmptrld [eax]
+  pushfd
+%endif
+  pop RAX
+  push 2
+%ifdef AMD64
+  popfq
+%else
+  popfd
+%endif
+  ret
+
 %macro VMX_INV 2                ; name, instruction: (ulong type, const void *descriptor)
 FN %1
 %ifdef AMD64

@@ -23,6 +23,14 @@ u32 vmx_resume_raw(void);
 u32 vmx_call_raw(void);
 u32 vmx_read_raw(ulong field, ulong *value);
 u32 vmx_write_raw(ulong field, ulong value);
+/* The forms with an operand in memory. */
+u32 vmx_read_mem_raw(ulong field, ulong *to);
+u32 vmx_write_mem_raw(ulong field, const ulong *from);
+/* VMLAUNCH and VMRESUME while events are blocked by MOV SS. */
+u32 vmx_launch_mov_ss_raw(void);
+u32 vmx_resume_mov_ss_raw(void);
+/* RFLAGS after a VMPTRLD that started with these; clears IF. */
+ulong vmx_ptrld_flags(const u64 *pa, ulong flags);
 u32 vmx_invept_raw(ulong type, const void *descriptor);
 u32 vmx_invvpid_raw(ulong type, const void *descriptor);
 
