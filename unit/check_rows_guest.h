@@ -65,6 +65,7 @@ static const struct row rows_second[] = {
 	{ ON(G64), "cs_long_default", { ADD(guest_cs_access_rights, 0x4000) } },
 	{ ON(G32), NULL, { ADD(guest_cs_access_rights, 0x6000) } },
 	{ ON(PROT), "cs_granularity", { SET(guest_cs_limit, 0xffffeffe) } },
+	{ ON(PROT), "cs_granularity", { SET(guest_cs_limit, 0xfffff7ff) } },
 	{ ON(PROT), "cs_granularity", { CLR(guest_cs_access_rights, 0x8000) } },
 	{ ON(PROT), "cs_granularity", { CLR(guest_cs_access_rights, 0x8000), SET(guest_cs_limit, 0x100000) } },
 	{ ON(PROT), NULL, { CLR(guest_cs_access_rights, 0x8000), SET(guest_cs_limit, 0xffff0) } },

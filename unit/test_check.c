@@ -163,7 +163,7 @@ static void try_row(const struct row *row, enum good_kind kind)
 	for (u32 k = 0; k < ARRAY_SIZE(row->c) && row->c[k].how; k++)
 		apply(&g, &row->c[k]);
 	r = good_check(&g);
-	if (strcmp(text(r.rule), text(row->rule)))
+	if (strcmp(text(r.rule), text(row->rule)) != 0)
 		printf("# %s: table's line %u, good VMCS12 %u\n", text(row->rule), row->line, kind);
 	CHECK_STR(text(r.rule), text(row->rule));
 	CHECK(r.kind == kind_of(r.rule));

@@ -9,7 +9,7 @@ static enum check_rule check_registers(const u64 v[VI_COUNT], const struct check
 	/* VM exits don't change NW and CD. */
 	const u64 unchecked = CR0_NW | CR0_CD;
 
-	CHECK(host_cr0, check_fixed(cr0, e->caps->cr0_fixed0 & ~unchecked, e->caps->cr0_fixed1 | unchecked));
+	CHECK(host_cr0, check_fixed(cr0, e->caps->cr0_fixed0, e->caps->cr0_fixed1 | unchecked));
 	CHECK(host_cr4, check_fixed(cr4, e->caps->cr4_fixed0, e->caps->cr4_fixed1 & e->cr4_valid));
 	CHECK(host_cet_wp, !(cr4 & CR4_CET) || cr0 & CR0_WP);
 	if (e->cpu64) {
