@@ -245,6 +245,7 @@ static const struct row rows_second[] = {
 	  "debug_rtm",
 	  { SET(guest_pending_debug_exceptions, 0x11000), ENV(RTM, 1), SET(guest_interruptibility_state, 2) } },
 	{ ON(ALL), "link_aligned", { SET(vmcs_link_pointer, 0x1008) } },
+	{ ON(ALL), "link_aligned", { SET(vmcs_link_pointer, 0x1800) } },
 	{ ON(ALL), "link_width", { SET(vmcs_link_pointer, 1ull << 39) } },
 	{ ON(CPU64), "link_width", { SET(vmcs_link_pointer, 1ull << 32), ENV(BASIC, 1ull << 48) } },
 	{ ON(ALL), NULL, { SET(vmcs_link_pointer, 0xffffff000ull) } },
