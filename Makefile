@@ -33,9 +33,10 @@ help: ## this list
 .PHONY: all
 all: lhv images iso ## kernels, disk images, ISOs
 
--include lhv/build.mk lib/tools/tools.mk unit/unit.mk
+-include lhv/build.mk xmhf-nest/build.mk lib/tools/tools.mk unit/unit.mk
 include images/images.mk
 lhv: ## the kernels, build/lhv/lhv-{i386,amd64}.elf
+xmhf-nest: ## the nested-capable L0, build/xmhf-nest/xmhf-nest-{i386,amd64}.elf
 unit: ## tests of the pure code, built for and run on this machine
 
 # The package names are in one file, by group.
@@ -78,7 +79,7 @@ bench: deps ## measures boot, default run and tests; prints a table
 
 # What the harness needs to run lhv.
 .PHONY: products
-products: lhv $(TABLES)
+products: lhv xmhf-nest $(TABLES)
 
 .PHONY: bochs
 bochs: ## builds Bochs 3.0 into your cache folder, several times faster than Debian's package
@@ -90,7 +91,7 @@ breaks: deps ## makes wrong changes in a copy of the tree and sees each one noti
 	$(PYTHON) -m harness.breaks $(ARGS)
 
 C_FILES = $(shell git ls-files '*.c' '*.h')
-C_SOURCES = $(shell git ls-files 'lib/core/*.c' 'lib/dev/*.c' 'lhv/*.c' 'testcases/*.c' 'unit/*.c')
+C_SOURCES = $(shell git ls-files 'lib/core/*.c' 'lib/dev/*.c' 'lhv/*.c' 'xmhf-nest/*.c' 'testcases/*.c' 'unit/*.c')
 
 .PHONY: format
 format: deps-lint ## clang-format on all C files
@@ -101,12 +102,12 @@ lint: deps deps-lint ## clang-format check, clang-tidy, mypy, and a build by cla
 	@clang-format --dry-run -Werror $(C_FILES)
 	@echo $(C_SOURCES) | xargs -n 1 -P $(JOBS) sh -c 'clang-tidy --quiet "$$1" -- $(TIDY_CFLAGS)' tidy
 	$(PYTHON) -m mypy -p images -p harness
-	@$(build) $(CLANG) lhv
+	@$(build) $(CLANG) lhv xmhf-nest
 
 # Both architectures differ in nothing that clang-tidy looks at.
 TIDY_CFLAGS = $(filter-out -M%,$(LHV_CFLAGS)) $(LHV_CFLAGS_amd64) -DLHV_OPT=$(LHV_OPT)u
 # Its own folder; and an option fewer: clang aligns stacks as gcc has to be told to.
-CLANG = CC=clang LHV_DIR=build/clang LHV_CFLAGS_i386='$(filter-out -mpreferred-stack-boundary%,$(LHV_CFLAGS_i386))'
+CLANG = CC=clang LHV_DIR=build/clang NEST_DIR=build/clang-nest LHV_CFLAGS_i386='$(filter-out -mpreferred-stack-boundary%,$(LHV_CFLAGS_i386))'
 
 .PHONY: clean
 clean: ## removes everything that was built here (not Bochs in the cache folder)

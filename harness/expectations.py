@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -31,9 +31,21 @@ class Known:
     evidence: str = ""
     models: tuple[str, ...] = ()  # empty: all
     match: str = ""  # regular expression that the seen reason must contain; empty: any reason
+    hidden: tuple[str, ...] = ()  # globs of ids for which a layer above hides it
 
     def covers(self, id: str, model: str) -> bool:
+        if any(fnmatchcase(id, g) for g in self.hidden):
+            return False
         return (not self.models or model in self.models) and any(fnmatchcase(id, g) for g in self.ids)
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A deviation of the layers below that doesn't show through a layer."""
+
+    ids: tuple[str, ...]  # globs, like Known's
+    reason: str
+    evidence: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,16 @@ class Expectations:
     source: str  # file, or "" if there is no data
     absent: Mapping[str, frozenset[str]]  # model: capabilities that it rightly lacks
     known: tuple[Known, ...]
+    hidden: tuple[Hidden, ...] = ()  # of a layer: what of the data of the layers below doesn't count
+    lacks: frozenset[str] = frozenset()  # of a layer: capabilities that it rightly doesn't offer
+
+    def over(self, below: Expectations) -> Expectations:
+        """This layer's data on top of that of what it runs on: L2 is executed by the same CPU."""
+        globs = tuple(g for h in self.hidden for g in h.ids)
+        left = tuple(replace(k, hidden=k.hidden + globs) for k in below.known)
+        absent = {model: names | self.lacks for model, names in below.absent.items()}
+        source = " + ".join(s for s in (below.source, self.source) if s)
+        return Expectations(source, absent, self.known + left)
 
     def judge(self, id: str, model: str, verdict: Verdict, reason: str) -> Expected:
         """Holds a verdict against the data. `id` is without the stack."""
@@ -113,12 +135,18 @@ def _parse_known(where: str, entry: Mapping[str, Any]) -> Known:
     )  # fmt: skip
 
 
+def _parse_hidden(where: str, entry: Mapping[str, Any]) -> Hidden:
+    _check_keys(where, entry, {"id", "reason", "evidence"}, set())
+    reason, evidence = (_strings(f"{where}: {key}", entry[key])[0] for key in ("reason", "evidence"))
+    return Hidden(_strings(f"{where}: id", entry["id"]), reason, evidence)
+
+
 def parse(text: str, where: str) -> Expectations:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise EnvironmentProblem(f"{where}: {e}") from e
-    _check_keys(where, data, {"schema"}, {"models", "known"})
+    _check_keys(where, data, {"schema"}, {"models", "known", "hidden", "lacks"})
     if data["schema"] != 1:
         raise EnvironmentProblem(f"{where}: schema must be 1")
     absent = {}
@@ -129,7 +157,9 @@ def parse(text: str, where: str) -> Expectations:
             raise EnvironmentProblem(f"{where}: models.{model}.absent must be a list of texts")
         absent[model] = frozenset(names)
     known = [_parse_known(f"{where}: known[{i}]", e) for i, e in enumerate(data.get("known", []))]
-    return Expectations(where, absent, tuple(known))
+    hidden = [_parse_hidden(f"{where}: hidden[{i}]", e) for i, e in enumerate(data.get("hidden", []))]
+    lacks = frozenset(_strings(f"{where}: lacks", data["lacks"])) if "lacks" in data else frozenset[str]()
+    return Expectations(where, absent, tuple(known), tuple(hidden), lacks)
 
 
 def load(path: Path) -> Expectations:
@@ -149,3 +179,11 @@ def of_host(host: str, version: str, folder: Path = FOLDER) -> Expectations:
             return load(path)
     path = folder / f"{host}.toml"
     return load(path) if path.is_file() else NONE
+
+
+def of_stack(host: str, version: str, layers: Sequence[str], folder: Path = FOLDER) -> Expectations:
+    """The engine's data, with the data of each layer on top."""
+    data = of_host(host, version, folder)
+    for layer in layers:
+        data = of_host(layer, "", folder).over(data)
+    return data

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from harness import engines, expectations, l1
 from harness.engines import Engine
 from harness.errors import EnvironmentProblem, UsageError
+from harness.layers import LayeredEngine
 from harness.plan import Case
 from harness.rows import Payload, boot_row, infra_rows, item_rows, stack_row
 from harness.session import GroupRun, run_group
@@ -27,7 +28,7 @@ class Lab:
         stack = case.machine.stack
         try:
             engine = self._engine(stack)
-            data = expectations.NONE if self._settings.l1 else expectations.of_host(engine.name, engine.version)
+            data = expectations.NONE if self._settings.l1 else expectations.of_stack(engine.name, engine.version, stack.layers)
             group = self._group(case, engine)
         except (EnvironmentProblem, UsageError) as e:
             return {"rows": infra_rows(case, str(e), self._settings), "stacks": {}, "boots": {}, "logs": {}}
@@ -45,7 +46,8 @@ class Lab:
 
     def _engine(self, stack: Stack) -> Engine:
         if stack not in self._engines:
-            self._engines[stack] = engines.find(stack, self._settings.bochs)
+            engine = engines.find(stack, self._settings.bochs)
+            self._engines[stack] = LayeredEngine.put(engine, stack, self._settings) if stack.layers else engine
         return self._engines[stack]
 
     def _group(self, case: Case, engine: Engine) -> GroupRun:

@@ -89,6 +89,7 @@ def make(settings: Settings) -> list[Case]:
         (Machine(stack, arch, cpus), item)
         for stack in expand(settings.stacks, settings.models)
         for arch in settings.archs
+        if stack.runs(arch)
         for cpus in settings.cpus
         for item in items[arch]
     ]

@@ -203,6 +203,8 @@ def _run_boot(engine: Engine, request: Request, settings: Settings, name: str, o
     with boot_folder(settings.keep, name) as folder:
         limits = limits_for(settings.timeout, request.cpus, steps)
         watched, argv = boot(engine, machine, listener, limits, folder)
+    if not t.done and watched.end.verdict is not Verdict.INFRA:
+        watched.end = engine.last_words(watched.data) or watched.end
     if watched.end.verdict is Verdict.INFRA:
         # Not lhv's last words but this machine's trouble is the reason for what is missing.
         judgement = judge(Transcript(request), watched.end)

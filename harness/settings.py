@@ -20,7 +20,7 @@ L1_TIMEOUT = 60.0  # the same for an image of whose progress nothing is known
 
 # Options that may be given several times and those with one value; run_tests.py and pytest have the same.
 LISTS = {
-    "stack": "bochs (default), bochs@VERSION, bochs:MODEL, qemu-tcg, qemu-kvm",
+    "stack": "bochs (default), bochs@VERSION, bochs:MODEL, qemu-tcg, qemu-kvm; with /xmhf-nest or /xmhf-nest-i386 behind it: that L0 below lhv",
     "cpu_model": "CPU model of Bochs; default: haswell_4770, skylake_x, sandy_bridge_2600k; with --bochs or --l1 the first only",
     "arch": "i386, amd64; default both",
     "cpus": "number of CPUs; default 1 and 2",
@@ -36,13 +36,15 @@ VALUES = {
     "shard": "I/N: only the I-th of N parts",
     "l1": "multiboot kernel or disk image to run instead of lhv",
     "append": "with --l1: the kernel's command line",
+    "l0": "with a layer: somebody else's L0, a disk image that boots the second disk",
+    "l1_boot": "with a layer: how L0 gets lhv: module (default), or disk (the second BIOS disk)",
     "bochs": "the Bochs to use",
     "timeout": "CPU seconds without progress, per CPU of the machine",
     "memory": "MiB of each machine; default 64",
     "build_dir": "where lhv and tables.json are; default build",
     "keep": "folder in which everything of each boot stays",
 }
-PATHS = ("l1", "build_dir", "keep")
+PATHS = ("l0", "l1", "build_dir", "keep")
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,19 @@ class Settings:
     splits: int = 1  # boots that the items of one machine are spread over
     keep: str = ""
     build: Path = ROOT / "build"
+    l0: str = ""
+    l1_boot: str = "module"
     l1: str = ""
     append: str = ""
     expect: tuple[str, ...] = ()
     reject: tuple[str, ...] = ()
     memory_mb: int = 64
     dump: int = 0
+
+    def layer(self, name: str) -> Path:
+        """The kernel of an L0 of ours: xmhf-nest, or xmhf-nest-i386."""
+        arch = "i386" if name.endswith("-i386") else "amd64"
+        return self.build / "xmhf-nest" / f"xmhf-nest-{arch}.elf"
 
     def kernel(self, arch: str) -> Path:
         return self.build / "lhv" / f"lhv-{arch}.elf"
@@ -98,6 +107,8 @@ def from_options(get: Callable[[str], Any]) -> Settings:
         memory_mb=parse_number("--memory", get("memory") or "64", 16, 4096),
         keep=str(Path(get("keep")).absolute()) if get("keep") else "",
         build=Path(get("build_dir")).absolute() if get("build_dir") else default.build,
+        l0=str(Path(get("l0")).absolute()) if get("l0") else "",
+        l1_boot=parse_l1_boot(get("l1_boot") or ("disk" if get("l0") else "module"), bool(get("l0"))),
         l1=get("l1") or "",
         append=get("append") or "",
         expect=parse_regexes("--expect", get("expect")),
@@ -113,6 +124,14 @@ def _check_combination(get: Callable[[str], Any], foreign: bool) -> None:
     for name in ("arch", "opt", "test", "iter", "seed") if foreign else ("append", "expect", "reject"):
         if get(name):
             raise UsageError(f"--{name} {'makes no sense with' if foreign else 'needs'} --l1")
+
+
+def parse_l1_boot(text: str, own_l0: bool) -> str:
+    if text not in ("module", "disk"):
+        raise UsageError(f"--l1-boot {text}: must be module or disk")
+    if own_l0 and text == "module":
+        raise UsageError("--l0 boots the second disk: --l1-boot module makes no sense with it")
+    return text
 
 
 def _program(name: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.errors import UsageError
 
 DEFAULT_MODELS = {"bochs": "corei7_haswell_4770", "qemu-tcg": "max", "qemu-kvm": "host"}
-# Layers that can be put between an engine and lhv.
-LAYERS: frozenset[str] = frozenset()
+# Layers that can be put between an engine and lhv, and the architectures of lhv that run on them.
+LAYERS: dict[str, tuple[str, ...]] = {"xmhf-nest": ("i386", "amd64"), "xmhf-nest-i386": ("i386",)}
 
 _SPEC = re.compile(r"(?P<engine>[a-z][a-z-]*)(@(?P<version>[0-9][0-9.]*))?(:(?P<model>[A-Za-z0-9_.,+-]+))?")
 
@@ -22,6 +22,14 @@ class Stack:
     version: str  # as asked for; empty: the best there is
     model: str
     layers: tuple[str, ...] = ()
+
+    def runs(self, arch: str) -> bool:
+        return all(arch in LAYERS[layer] for layer in self.layers)
+
+    @property
+    def below(self) -> Stack | None:
+        """Without the innermost layer: what shows whose fault it is."""
+        return replace(self, layers=self.layers[:-1]) if self.layers else None
 
     @property
     def name(self) -> str:
@@ -40,6 +48,8 @@ def parse(spec: str) -> Stack:
         if layer not in LAYERS:
             known = ", ".join(sorted(LAYERS)) or "none in this version"
             raise UsageError(f"--stack {spec}: unknown layer {layer!r} (known: {known})")
+    if len(layers) > 1:
+        raise UsageError(f"--stack {spec}: one layer at most")
     engine, version = match["engine"], match["version"] or ""
     if version and engine != "bochs":
         raise UsageError(f"--stack {spec}: a version can be chosen for bochs only")

@@ -29,6 +29,7 @@ def bochsrc(
     memory_mb: int = 128,
     disk: str | Path | None = None,
     cdrom: str | Path | None = None,
+    second: str | Path | None = None,
     com1_path: str | Path,
     log_path: str | Path,
     ips: int = DEFAULT_IPS,
@@ -62,6 +63,9 @@ def bochsrc(
         lines.append(f"ata0-master: type=disk, path={quoted(disk)}, mode=flat")
     if cdrom is not None:
         lines.append(f"ata1-master: type=cdrom, path={quoted(cdrom)}, status=inserted")
+    if second is not None:
+        # The BIOS numbers disks in this order: 0x80, 0x81.
+        lines.append(f"ata0-slave: type=disk, path={quoted(second)}, mode=flat")
     lines += [
         f"boot: {'disk' if disk is not None else 'cdrom'}",
         f"com1: enabled=1, mode=file, dev={quoted(com1_path)}",

@@ -72,7 +72,7 @@ static u32 count_in(const struct header *madt)
 
 u32 acpi_cpu_count(void)
 {
-	const u8 *rsdp = find_rsdp((u32)*(const volatile u16 *)low_memory(0x40e) << 4, 0xa0000);
+	const u8 *rsdp = find_rsdp((u32) * (const volatile u16 *)low_memory(0x40e) << 4, 0xa0000);
 	const struct header *rsdt;
 
 	if (!rsdp)

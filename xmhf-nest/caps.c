@@ -20,11 +20,11 @@ bool cpu_has_vpid;
 #define MISC_MSR_LIST_MAX (7ull << 25)
 #define MISC_VMWRITE_ANY (1ull << 29)
 #define MISC_INJECT_LENGTH_0 (1ull << 30)
-#define MISC_SHOWN                                                                                                    \
+#define MISC_SHOWN                                                                                          \
 	(MISC_TIMER_RATE | MISC_STORE_LMA | MISC_ACTIVITY_HLT | MISC_ACTIVITY_SHUTDOWN | MISC_CR3_TARGETS | \
 	 MISC_MSR_LIST_MAX | MISC_VMWRITE_ANY | MISC_INJECT_LENGTH_0)
 
-#define EPT_VPID_SHOWN                                                                                                  \
+#define EPT_VPID_SHOWN                                                                                               \
 	(EPT_CAP_EXECUTE_ONLY | EPT_CAP_WALK4 | EPT_CAP_UC | EPT_CAP_WB | EPT_CAP_2M | EPT_CAP_1G | EPT_CAP_INVEPT | \
 	 EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL | VPID_CAP_INVVPID | VPID_CAP_ADDRESS | VPID_CAP_SINGLE |        \
 	 VPID_CAP_ALL | VPID_CAP_SINGLE_GLOBALS)
@@ -106,8 +106,8 @@ static void require_cpu(void)
 	require(caps_cpu.ept_vpid & EPT_CAP_INVEPT && caps_cpu.ept_vpid & EPT_CAP_INVEPT_SINGLE &&
 			caps_cpu.ept_vpid & EPT_CAP_INVEPT_ALL,
 		"INVEPT");
-	cpu_has_vpid = ctl_allowed(&caps_cpu, CTL_PROC2, PROC2_enable_vpid) &&
-		       (caps_cpu.ept_vpid & VPID_CAP_INVVPID) && (caps_cpu.ept_vpid & VPID_CAP_SINGLE);
+	cpu_has_vpid = ctl_allowed(&caps_cpu, CTL_PROC2, PROC2_enable_vpid) && (caps_cpu.ept_vpid & VPID_CAP_INVVPID) &&
+		       (caps_cpu.ept_vpid & VPID_CAP_SINGLE);
 }
 
 static void hide(struct vmx_caps *c)

@@ -42,8 +42,8 @@ struct cpu {
 	u64 vmxon_region, vmcs01, vmcs02;
 	bool nmi_pending; /* an NMI arrived in L0 and waits for the guest */
 	u8 state;         /* enum l1_state */
-	bool noted_init; /* INIT by L1 that has not taken effect yet */
-	s32 noted_sipi;  /* vector of such a SIPI, or -1 */
+	bool noted_init;  /* INIT by L1 that has not taken effect yet */
+	s32 noted_sipi;   /* vector of such a SIPI, or -1 */
 	struct vmcs12_cpu nested;
 	struct ept02 ept02;
 	struct fetch_line fetch[FETCH_LINES];

@@ -18,8 +18,9 @@
 #define QUAL_LINK_POINTER 4u
 
 /* Controls of VMCS12 that VMCS02 has as well; what else VMCS02 has is L0's. */
-#define EXIT_FROM_L1                                                                                            \
-	(VMEXIT_load_perf_global_ctrl | VMEXIT_acknowledge_interrupt_on_exit | VMEXIT_save_ia32_pat | VMEXIT_load_ia32_pat)
+#define EXIT_FROM_L1                                                                                  \
+	(VMEXIT_load_perf_global_ctrl | VMEXIT_acknowledge_interrupt_on_exit | VMEXIT_save_ia32_pat | \
+	 VMEXIT_load_ia32_pat)
 #define ENTRY_FROM_L1 (VMENTRY_load_perf_global_ctrl | VMENTRY_load_ia32_pat | VMENTRY_ia32e_mode_guest)
 
 /* One page for each CPU: L1's MSR bitmap with L0's bits. */

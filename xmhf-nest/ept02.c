@@ -196,7 +196,8 @@ static u64 type_of(u64 leaf12, u64 leaf01)
 {
 	u64 type12 = leaf12 & (EPT_TYPE(7) | EPT_IGNORE_PAT);
 
-	return (leaf01 & EPT_TYPE(7)) == EPT_TYPE(MEMTYPE_WB) ? type12 : (leaf01 & EPT_TYPE(7)) | (leaf12 & EPT_IGNORE_PAT);
+	return (leaf01 & EPT_TYPE(7)) == EPT_TYPE(MEMTYPE_WB) ? type12 :
+								(leaf01 & EPT_TYPE(7)) | (leaf12 & EPT_IGNORE_PAT);
 }
 
 /* Makes the table below entry i, for what EPT12 has there (from, source). NO_TABLE: none left. */
@@ -223,7 +224,8 @@ static bool fill(struct ept02 *e, struct ept02_table *t, const struct ept12_walk
 		int at = t->level;
 		bool mirror = at > w->level;
 
-		t = descend(e, t, gpa >> shift_of(at) & 511, mirror ? w->entry[at] : leaf12, mirror ? w->table[at - 1] : NULL);
+		t = descend(e, t, gpa >> shift_of(at) & 511, mirror ? w->entry[at] : leaf12,
+			    mirror ? w->table[at - 1] : NULL);
 		if (!t)
 			return false;
 	}

@@ -15,12 +15,12 @@ struct ept12_rules {
 enum ept12_end { EPT12_LEAF, EPT12_ABSENT, EPT12_WRONG };
 
 struct ept12_walk {
-	u8 end;          /* enum ept12_end */
-	u8 level;        /* where it ended: 4 to 1 */
-	u8 rights;       /* AND over all levels; of an absent entry 0 */
-	u64 entry[5];    /* by level, down to where it ended */
+	u8 end;       /* enum ept12_end */
+	u8 level;     /* where it ended: 4 to 1 */
+	u8 rights;    /* AND over all levels; of an absent entry 0 */
+	u64 entry[5]; /* by level, down to where it ended */
 	const u64 *table[5];
-	u64 gpa;         /* of a leaf: where it leads to */
+	u64 gpa; /* of a leaf: where it leads to */
 };
 
 /* A page of L1's memory by address, or NULL: then reads give ones, as where there is no memory. */

@@ -16,8 +16,8 @@ struct cpu;
 
 struct fetch_line {
 	u64 linear, cr3, eptp;
-	u32 state; /* mode bits that the walk depends on */
-	u32 reads; /* 0: empty */
+	u32 state;  /* mode bits that the walk depends on */
+	u32 reads;  /* 0: empty */
 	bool whole; /* everything was L1's memory and was recorded */
 	struct {
 		const void *at;

@@ -148,8 +148,7 @@ static bool access(struct cpu *c, u64 linear, u8 *data, u32 bytes, bool write)
 
 	if (first > bytes)
 		first = bytes;
-	if (!translate(c, linear, write, &gpa[0]) ||
-	    (first < bytes && !translate(c, linear + first, write, &gpa[1])))
+	if (!translate(c, linear, write, &gpa[0]) || (first < bytes && !translate(c, linear + first, write, &gpa[1])))
 		return false;
 	if (write) {
 		gpa_write(gpa[0], data, first);

@@ -177,8 +177,7 @@ void l1_vmptrst(struct cpu *c)
 {
 	u64 linear;
 
-	if (!vmx_allowed(c) ||
-	    !l1_operand(c, (u32)vmcs_get(VMCS_exit_instruction_info), 8, true, &linear) ||
+	if (!vmx_allowed(c) || !l1_operand(c, (u32)vmcs_get(VMCS_exit_instruction_info), 8, true, &linear) ||
 	    !l1_write(c, linear, &c->nested.current, 8))
 		return;
 	vm_succeed(c);
@@ -234,8 +233,8 @@ void l1_vmread(struct cpu *c)
 	vm_succeed(c);
 }
 
-/* A field holds as many bits as it's wide. */
-static u64 narrowed(u32 index, u64 value, bool code64)
+/* A field holds as many bits as it's wide; what the instruction doesn't give is 0 (SDM: "VMWRITE"). */
+static u64 narrowed(u32 index, u64 value)
 {
 	switch (vmcs_table[index].width) {
 	case WIDTH_16:
@@ -245,7 +244,7 @@ static u64 narrowed(u32 index, u64 value, bool code64)
 	case WIDTH_NAT:
 		return sizeof(ulong) == 8 ? value : (u32)value;
 	default:
-		return code64 ? value : (u32)value;
+		return value;
 	}
 }
 
@@ -277,10 +276,8 @@ void l1_vmwrite(struct cpu *c)
 	}
 	if (encoding & 1)
 		value = (vmcs12_get(c, (u32)index) & 0xffffffffu) | value << 32;
-	else if (vmcs_table[index].width == WIDTH_64 && !code64)
-		value |= vmcs12_get(c, (u32)index) & ~0xffffffffull;
 	else
-		value = narrowed((u32)index, value, code64);
+		value = narrowed((u32)index, value);
 	vmcs12_set(c, (u32)index, value);
 	vm_succeed(c);
 }

@@ -16,7 +16,8 @@
 #define TYPE_MOV_TO 0x00u
 #define TYPE_CLTS 0x20u
 #define TYPE_LMSW 0x30u
-#define CR0_DEFINED (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | (1u << 18) | CR0_NW | CR0_CD | CR0_PG)
+#define CR0_DEFINED \
+	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | (1u << 18) | CR0_NW | CR0_CD | CR0_PG)
 /* A change of these makes the CPU load the PDPTEs again (SDM: "PDPTE Registers"). */
 #define CR4_PDPTE (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)
 #define CR4_TLB (CR4_PDPTE | CR4_PCIDE | CR4_SMAP)

@@ -59,7 +59,12 @@ static u32 load_elf(const u8 *file, u32 size)
 {
 	const struct elf_header *e = (const struct elf_header *)file;
 
-	if (size < sizeof(*e) || memcmp(e->ident, "\x7f" "ELF\x01", 5) || e->phentsize != sizeof(struct elf_segment))
+	if (size < sizeof(*e) ||
+	    memcmp(e->ident,
+		   "\x7f"
+		   "ELF\x01",
+		   5) ||
+	    e->phentsize != sizeof(struct elf_segment))
 		panic("the module is no ELF file of 32 bits");
 	for (u32 i = 0; i < e->phnum; i++) {
 		u64 at = (u64)e->phoff + i * sizeof(struct elf_segment);
@@ -92,7 +97,8 @@ static u32 load_addresses(const u8 *file, u32 size, const struct multiboot_heade
 static u32 mem_upper(const struct multiboot_mmap *map, u32 n)
 {
 	for (u32 i = 0; i < n; i++)
-		if (map[i].type == MULTIBOOT_MMAP_RAM && map[i].base <= 0x100000 && map[i].base + map[i].length > 0x100000)
+		if (map[i].type == MULTIBOOT_MMAP_RAM && map[i].base <= 0x100000 &&
+		    map[i].base + map[i].length > 0x100000)
 			return (u32)((map[i].base + map[i].length - 0x100000) >> 10);
 	return 0;
 }
@@ -115,9 +121,7 @@ static u32 hand_over(const struct l1_boot *b)
 
 		at = (at - bytes) & ~(u64)(PAGE_SIZE - 1);
 		place(at, b->module[i].data, bytes, 0);
-		h->modules[i - 1] = (struct multiboot_module){
-			(u32)at, (u32)at + bytes, (u32)(ulong)h->strings[i], 0
-		};
+		h->modules[i - 1] = (struct multiboot_module){ (u32)at, (u32)at + bytes, (u32)(ulong)h->strings[i], 0 };
 	}
 	memcpy(h->loader, LOADER_NAME, sizeof(LOADER_NAME));
 	h->info = (struct multiboot_info){

@@ -58,7 +58,7 @@ void panic_set_exit(const char *how)
 /* Registers and the current VMCS, by name; fields that don't exist are left out. */
 static void dump(struct cpu *c)
 {
-	static const char *const names[] = { "ax", "cx", "dx", "bx", "bp", "si", "di", "r8",
+	static const char *const names[] = { "ax", "cx",  "dx",  "bx",  "bp",  "si",  "di", "r8",
 					     "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
 	const ulong *r = (const ulong *)c->regs;
 
@@ -70,7 +70,8 @@ static void dump(struct cpu *c)
 		const struct vmcs_info *f = &vmcs_table[i];
 		ulong low = 0, high = 0;
 
-		if (vmx_read_raw(f->encoding, &low) || (vmcs_two_halves(f->encoding) && vmx_read_raw(f->encoding + 1u, &high)))
+		if (vmx_read_raw(f->encoding, &low) ||
+		    (vmcs_two_halves(f->encoding) && vmx_read_raw(f->encoding + 1u, &high)))
 			continue;
 		log_line("  %s=0x%llx", f->name, (unsigned long long)(low | (u64)high << 31 << 1));
 	}
@@ -90,7 +91,8 @@ void panic_at(const char *file, int line, const char *format, ...)
 	fmt_v(text, sizeof(text), format, ap);
 	va_end(ap);
 	if (nth < 4)
-		log_line("PANIC cpu=%u at=%s:%d %s", nest_cpu_count && c->number < NEST_MAX_CPUS ? c->number : 0, file, line, text);
+		log_line("PANIC cpu=%u at=%s:%d %s", nest_cpu_count && c->number < NEST_MAX_CPUS ? c->number : 0, file,
+			 line, text);
 	if (nth == 0) {
 		if (nest_cpu_count && c->number < NEST_MAX_CPUS && nest_cpus[c->number] == c)
 			dump(c);

@@ -23,10 +23,8 @@ static const struct {
 	u32 msr;
 	u32 field;
 } in_vmcs[] = {
-	{ MSR_SYSENTER_CS, VMCS_guest_sysenter_cs },
-	{ MSR_SYSENTER_ESP, VMCS_guest_sysenter_esp },
-	{ MSR_SYSENTER_EIP, VMCS_guest_sysenter_eip },
-	{ MSR_EFER, VMCS_guest_ia32_efer },
+	{ MSR_SYSENTER_CS, VMCS_guest_sysenter_cs },   { MSR_SYSENTER_ESP, VMCS_guest_sysenter_esp },
+	{ MSR_SYSENTER_EIP, VMCS_guest_sysenter_eip }, { MSR_EFER, VMCS_guest_ia32_efer },
 	{ MSR_DEBUGCTL, VMCS_guest_ia32_debugctl },
 };
 

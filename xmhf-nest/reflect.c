@@ -23,10 +23,11 @@
 #define ABORT_LOAD_MSRS 4u
 
 /* VMCS01's guest state that comes from VMCS12's host state as it is. */
-#define HOST_TO_GUEST(X)                                                                                           \
-	X(es_selector) X(cs_selector) X(ss_selector) X(ds_selector) X(fs_selector) X(gs_selector) X(tr_selector)  \
-	X(fs_base) X(gs_base) X(tr_base) X(gdtr_base) X(idtr_base) X(sysenter_cs) X(sysenter_esp) X(sysenter_eip) \
-	X(cr0) X(cr3) X(cr4) X(rsp) X(rip)
+#define HOST_TO_GUEST(X)                                                                                              \
+	X(es_selector)                                                                                                \
+	X(cs_selector) X(ss_selector) X(ds_selector) X(fs_selector) X(gs_selector) X(tr_selector) X(fs_base)          \
+		X(gs_base) X(tr_base) X(gdtr_base) X(idtr_base) X(sysenter_cs) X(sysenter_esp) X(sysenter_eip) X(cr0) \
+			X(cr3) X(cr4) X(rsp) X(rip)
 
 #define SLOT(name) { VMCS_guest_##name, VI_host_##name * sizeof(u64) },
 static const struct vmcs_slot host_slots[] = { HOST_TO_GUEST(SLOT) };
@@ -34,10 +35,13 @@ static const struct vmcs_slot host_slots[] = { HOST_TO_GUEST(SLOT) };
 /* What is the same after every exit (SDM: "Loading Host Segment and Descriptor-Table Registers" and around it). */
 enum { K_0, K_LIMIT, K_TR_LIMIT, K_TABLE_LIMIT, K_DATA, K_TR, K_UNUSABLE, K_DR7, K_RFLAGS, K_COUNT };
 static const ulong constants[K_COUNT] = {
-	[K_LIMIT] = 0xffffffffu, [K_TR_LIMIT] = 0x67,	   [K_TABLE_LIMIT] = 0xffff,  [K_DATA] = AR_DATA32,
-	[K_TR] = AR_TSS_BUSY,	 [K_UNUSABLE] = AR_UNUSABLE, [K_DR7] = DR7_FIXED, [K_RFLAGS] = RFLAGS_FIXED,
+	[K_LIMIT] = 0xffffffffu, [K_TR_LIMIT] = 0x67,        [K_TABLE_LIMIT] = 0xffff, [K_DATA] = AR_DATA32,
+	[K_TR] = AR_TSS_BUSY,    [K_UNUSABLE] = AR_UNUSABLE, [K_DR7] = DR7_FIXED,      [K_RFLAGS] = RFLAGS_FIXED,
 };
-#define CONST(field, k) { VMCS_guest_##field, (k) * sizeof(ulong) }
+#define CONST(field, k)                                 \
+	{                                               \
+		VMCS_guest_##field, (k) * sizeof(ulong) \
+	}
 static const struct vmcs_slot constant_slots[] = {
 	CONST(es_base, K_0),
 	CONST(cs_base, K_0),
@@ -96,9 +100,9 @@ static void load_host_state(struct cpu *c, const struct from_l2 *l2)
 	const u64 *v = c->nested.v;
 	u32 exit = (u32)v[VI_vm_exit_controls], entry;
 	bool long_mode = exit & VMEXIT_host_address_space_size;
-	u64 efer = exit & VMEXIT_load_ia32_efer ? v[VI_host_ia32_efer] :
-						  (l2->efer & ~(u64)(EFER_LMA | EFER_LME)) |
-							  (long_mode ? EFER_LMA | EFER_LME : 0);
+	u64 efer = exit & VMEXIT_load_ia32_efer ?
+			   v[VI_host_ia32_efer] :
+			   (l2->efer & ~(u64)(EFER_LMA | EFER_LME)) | (long_mode ? EFER_LMA | EFER_LME : 0);
 
 	vmcs_put_list(host_slots, ARRAY_SIZE(host_slots), v);
 	vmcs_put_list(constant_slots, ARRAY_SIZE(constant_slots), constants);

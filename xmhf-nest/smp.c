@@ -12,7 +12,7 @@
 #include "xmhf-nest/tables.h"
 #include "xmhf-nest/vmx.h"
 
-#define AP_PAGE 0x8000u /* boot.asm */
+#define AP_PAGE 0x8000u  /* boot.asm */
 #define KICK_AGAIN 3000u /* rounds of waiting */
 
 extern u8 ap_trampoline[], ap_trampoline_end[];

@@ -17,7 +17,7 @@ bool caps_l1_have_msr(u32 msr);
 /* Does this CPU, or L1's, have what the table's `exists` names? "" always. */
 bool caps_have(const struct vmx_caps *c, const char *exists);
 
-u64 msr_get(u32 msr);             /* panics on a fault */
+u64 msr_get(u32 msr);              /* panics on a fault */
 bool msr_try(u32 msr, u64 *value); /* false: #GP */
 bool msr_set(u32 msr, u64 value);  /* false: #GP */
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.judge import End
 
+
 @dataclass(frozen=True)
 class Boot:
     """One start of a machine. Either a multiboot kernel with its command line, or a disk."""
@@ -18,6 +19,8 @@ class Boot:
     cmdline: str = ""
     disk: Path | None = None
     memory_mb: int = 64
+    modules: tuple[tuple[Path, str], ...] = ()  # multiboot modules with their command lines
+    second: bytes | None = None  # a second disk
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Engine(ABC):
 
         Raises EnvironmentProblem.
         """
+
+    def last_words(self, com1: bytes) -> End | None:
+        """Asked when lhv didn't get to its end: do other layers say on COM1 why?"""
+        return None
 
     @abstractmethod
     def explain(self, status: int, console: str, said_something: bool) -> End:

@@ -82,15 +82,20 @@ class BochsEngine(Engine):
         return "bochs"
 
     def prepare(self, boot: Boot, folder: Path) -> Launch:
-        disk, rc, log, com1 = (folder / n for n in ("disk.img", "bochsrc", "bochs.log", "com1.log"))
+        names = ("disk.img", "second.img", "bochsrc", "bochs.log", "com1.log")
+        disk, second, rc, log, com1 = (folder / n for n in names)
         try:
             if boot.kernel:
-                disk.write_bytes(mkimage.boot_disk(boot.kernel.read_bytes(), boot.cmdline))
+                modules = [(path.read_bytes(), text) for path, text in boot.modules]
+                disk.write_bytes(mkimage.boot_disk(boot.kernel.read_bytes(), boot.cmdline, modules))
             elif boot.disk:
                 shutil.copyfile(boot.disk, disk)
+            if boot.second is not None:
+                second.write_bytes(boot.second)
             text = bochsrc.bochsrc(
                 self.number, model=self.model, cpus=boot.cpus, memory_mb=boot.memory_mb,
                 disk=disk, com1_path=com1, log_path=log,
+                second=second if boot.second is not None else None,
             )  # fmt: skip
             rc.write_text(text)
             argv = bochsrc.command(self.path, self.number, rc, self.debugger)

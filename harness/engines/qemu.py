@@ -67,7 +67,12 @@ class QemuEngine(Engine):
 
     def prepare(self, boot: Boot, folder: Path) -> Launch:
         com1 = folder / "com1.log"
-        return Launch((self.path, *self.options(boot, com1)), com1, ())
+        options = self.options(boot, com1)
+        if boot.second is not None:
+            second = folder / "second.img"
+            second.write_bytes(boot.second)
+            options += ["-drive", f"file={_escape(second)},format=raw,if=ide,index=1"]
+        return Launch((self.path, *options), com1, ())
 
     def options(self, boot: Boot, com1: Path | str) -> list[str]:
         accel = "kvm" if self.name == "qemu-kvm" else "tcg"
@@ -81,6 +86,9 @@ class QemuEngine(Engine):
             options += ["-kernel", str(boot.kernel)]
             if boot.cmdline:
                 options += ["-append", boot.cmdline]
+            if boot.modules:
+                # "file words,file words": a comma in the words is doubled.
+                options += ["-initrd", ",".join(f"{_escape(p)} {_escape(text)}" for p, text in boot.modules)]
         if boot.disk:
             options += ["-drive", f"file={_escape(boot.disk)},format=raw,if=ide,snapshot=on"]
         return options
