@@ -11,8 +11,10 @@
 struct vmx_caps vmx_caps;
 bool vmx_present;
 bool long_mode_present;
+static bool x2apic_present;
 
 #define CPUID_1_ECX_VMX (1u << 5)
+#define CPUID_1_ECX_X2APIC (1u << 21)
 #define CPUID_EXT_EDX_LM (1u << 29)
 
 static void detect_ctl(enum ctl_word w, u32 plain, u32 true_msr)
@@ -28,6 +30,7 @@ void vmx_detect(void)
 	cpuid_raw(0x80000001, 0, r);
 	long_mode_present = r[3] & CPUID_EXT_EDX_LM;
 	cpuid_raw(1, 0, r);
+	x2apic_present = r[2] & CPUID_1_ECX_X2APIC;
 	if (!(r[2] & CPUID_1_ECX_VMX))
 		return;
 	/* Locked without VMX by the firmware: VMXON would be #GP. */
@@ -75,6 +78,7 @@ static const struct {
 	{ "single-context-retaining-globals INVVPID", VPID_CAP_SINGLE_GLOBALS },
 	{ "activity state HLT", 0 },
 	{ "long mode", 0 },
+	{ "x2APIC", 0 },
 	{ "PS/2 controller", 0 },
 	{ "ATA disk", 0 },
 };
@@ -87,6 +91,8 @@ static bool special_have(const char *name)
 		return vmx_caps.misc >> 6 & 1;
 	if (!strcmp(name, "long mode"))
 		return long_mode_present;
+	if (!strcmp(name, "x2APIC"))
+		return x2apic_present;
 	if (!strcmp(name, "PS/2 controller"))
 		return ps2_present();
 	return disk_present();

@@ -106,6 +106,7 @@ bits 64
 bits 32
 ; Turns paging on with the boot tables; the caller jumps to SEL_CODE on amd64.
 ; Flat 32-bit segments, paging off. Clobbers eax, ecx, edx.
+global paging_on
 paging_on:
   mov eax, BOOT_CR3
   mov cr3, eax

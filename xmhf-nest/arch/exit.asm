@@ -235,6 +235,8 @@ FN nmi_entry
   push ebp
   mov ebp, esp
   and esp, ~15
+  sub esp, 12
+  push ebp
   call nmi_in_l0
   mov esp, ebp
   pop ebp
