@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * INIT and SIPI sent by L1: each CPU begins at the vector's page exactly once, as INIT leaves it. The CPUs meanwhile are
+ * outside of VMX operation (INIT is blocked in VMX root operation) and go on afterwards as if nothing had happened.
+ */
+#include "core/mem.h"
+#include "lhv/apic.h"
+#include "lhv/mem.h"
+#include "lhv/platform.h"
+#include "lhv/smp.h"
+#include "lhv/test.h"
+#include "x86/cr.h"
+#include "x86/msr.h"
+
+/* lib/arch/sipi.asm */
+extern const u8 sipi_code[], sipi_code_end[];
+u32 sipi_wait(u32 apic_id, volatile u32 *state, u32 waiting);
+extern u8 boot_gdtr[];
+
+/* How the CPU was at its first instruction. */
+struct sipi_record {
+	u32 eax, ebx, ecx, edx, esi, edi, ebp, esp;
+	u32 cs, ds, es, ss, fs, gs;
+	u32 flags, cr0, cr2, cr3, cr4;
+	u16 gdt_limit, gdt_base[2], unused0;
+	u16 idt_limit, idt_base[2], unused1;
+	u32 apic_id;
+};
+_Static_assert(sizeof(struct sipi_record) == 96, "lib/arch/sipi.asm");
+
+#define RECORDS_MAX 16u
+struct sipi_page {
+	u8 code[0x800];
+	u32 lock, count;
+	u8 gdtr[0x18];
+	struct sipi_record now;
+	u8 unused[0x80];
+	struct sipi_record record[RECORDS_MAX];
+};
+_Static_assert(offsetof(struct sipi_page, record) == 0x900, "lib/arch/sipi.asm");
+#define page ((volatile struct sipi_page *)SIPI_PAGE)
+
+#define ICR_INIT 0x4500u
+#define ICR_STARTUP 0x4600u
+#define ICR_OTHERS 0xc0000u
+#define ICR_LOW (APIC_PAGE + 0x300)
+#define ICR_HIGH (APIC_PAGE + 0x310)
+#define ICR_PENDING 0x1000u
+
+#define ROUNDS 2u
+#define GIVE_UP (~0u)
+#define PARK_MS 50u /* until the CPUs wait */
+#define START_MS 3u /* until they have started */
+
+/* What a restarted CPU looks at, besides. */
+enum { LOOK_AT_STATE, LOOK_AT_CACHE_MODE, LOOK_AT_SIGNATURE, LOOK_AT_X2APIC };
+
+static struct {
+	u32 look;
+	bool x2apic;
+	bool others;         /* all but CPU 0, else the last one only */
+	u32 left_x2apic;     /* a bit per CPU */
+	u32 state[MAX_CPUS]; /* round in which the CPU waits, GIVE_UP */
+} now;
+
+static void use_x2apic(void)
+{
+	msr_write(MSR_APIC_BASE, msr_read(MSR_APIC_BASE) | APIC_BASE_ENABLE | APIC_BASE_X2APIC);
+}
+
+/* --- The restarted CPU --- */
+
+static void be_restarted(struct cpu *c, void *arg)
+{
+	(void)arg;
+	expect_out(vmx_off(c), out_ok());
+	for (u32 round = 1; round <= ROUNDS; round++) {
+		if (now.x2apic)
+			use_x2apic();
+		if (!expect_eq(sipi_wait(c->apic_id, &now.state[c->number], round), 0))
+			break;
+		cpu_load_tables(c);
+		if (now.x2apic && !(msr_read(MSR_APIC_BASE) & APIC_BASE_X2APIC))
+			__atomic_fetch_or(&now.left_x2apic, 1u << c->number, __ATOMIC_ACQ_REL);
+		apic_init(); /* back to xAPIC mode, too */
+		expect_eq(apic_id(), c->apic_id);
+	}
+	apic_init();
+	expect_out(vmx_on(c), out_ok());
+}
+
+/* --- CPU 0 --- */
+
+static void wait_ms(u32 ms)
+{
+	u64 deadline = time_after_ms(ms);
+
+	while (!time_is_up(deadline))
+		cpu_pause();
+}
+
+static void send(u32 apic_id, u32 what)
+{
+	if (now.others)
+		what |= ICR_OTHERS;
+	if (now.x2apic) {
+		msr_write(MSR_X2APIC_ICR, (u64)apic_id << 32 | what);
+		return;
+	}
+	*(volatile u32 *)(ulong)ICR_HIGH = apic_id << 24;
+	*(volatile u32 *)(ulong)ICR_LOW = what;
+	for (u32 i = 0; i < 1000000 && *(volatile u32 *)(ulong)ICR_LOW & ICR_PENDING; i++)
+		cpu_pause();
+}
+
+/* SDM: "Typical BSP Initialization Sequence": the second SIPI is for CPUs that missed the first, others ignore it. */
+static void init_sipi_sipi(u32 apic_id)
+{
+	send(apic_id, ICR_INIT);
+	wait_ms(10);
+	for (u32 i = 0; i < 2; i++) {
+		send(apic_id, ICR_STARTUP | SIPI_PAGE >> PAGE_SHIFT);
+		wait_ms(1);
+	}
+	wait_ms(START_MS);
+}
+
+static bool all_wait(u32 first, u32 round)
+{
+	u64 deadline = time_after_ms(PARK_MS);
+	u32 waiting;
+
+	do {
+		waiting = 0;
+		for (u32 n = first; n < cpu_count; n++)
+			waiting += __atomic_load_n(&now.state[n], __ATOMIC_ACQUIRE) == round;
+		cpu_pause();
+	} while (waiting < cpu_count - first && !time_is_up(deadline));
+	return waiting == cpu_count - first;
+}
+
+/* SDM: "Processor State After Reset", the table's column for INIT. */
+static void check_clean(const volatile struct sipi_record *r)
+{
+	expect_eq(r->cs, SIPI_PAGE >> 4);
+	expect_eq(r->ds | r->es | r->ss | r->fs | r->gs, 0);
+	/* CF is what the code itself uses. */
+	expect_eq(r->flags & ~RFLAGS_CF, RFLAGS_FIXED);
+	expect_eq(r->cr0 & ~(CR0_CD | CR0_NW), CR0_ET);
+	expect_eq(r->cr2, 0);
+	expect_eq(r->cr3, 0);
+	expect_eq(r->cr4, 0);
+	expect_eq(r->eax | r->ebx | r->ecx | r->esi | r->edi | r->ebp | r->esp, 0);
+	expect_eq(r->gdt_limit, 0xffff);
+	expect_eq(r->gdt_base[0] | r->gdt_base[1], 0);
+	expect_eq(r->idt_limit, 0xffff);
+	expect_eq(r->idt_base[0] | r->idt_base[1], 0);
+}
+
+/* Each of the CPUs is there once. */
+static bool check_arrivals(u32 first)
+{
+	u32 signature[4];
+	bool ok = expect_eq(page->count, cpu_count - first);
+
+	cpuid_raw(1, 0, signature);
+	for (u32 n = first; n < cpu_count; n++) {
+		u32 times = 0;
+
+		for (u32 i = 0; i < page->count && i < RECORDS_MAX; i++) {
+			if (page->record[i].apic_id != cpus[n].apic_id)
+				continue;
+			times++;
+			if (now.look == LOOK_AT_CACHE_MODE)
+				expect_eq(page->record[i].cr0 & (CR0_CD | CR0_NW), 0);
+			if (now.look == LOOK_AT_SIGNATURE)
+				expect_eq(page->record[i].edx, signature[0]);
+			if (now.look == LOOK_AT_STATE)
+				check_clean(&page->record[i]);
+		}
+		ok &= expect_eq(times, 1);
+	}
+	return ok;
+}
+
+static void check_restarts(u32 first)
+{
+	for (u32 round = 1; round <= ROUNDS; round++) {
+		if (!expect(all_wait(first, round)))
+			return;
+		page->count = 0;
+		init_sipi_sipi(now.others ? 0 : cpus[first].apic_id);
+		if (!check_arrivals(first))
+			return;
+	}
+}
+
+static void check_init(bool others, bool x2apic, u32 look)
+{
+	u32 first = others ? 1 : cpu_count - 1;
+
+	memset(&now, 0, sizeof(now));
+	now.others = others;
+	now.x2apic = x2apic;
+	now.look = look;
+	memset((void *)SIPI_PAGE, 0, PAGE_SIZE);
+	memcpy((void *)SIPI_PAGE, sipi_code, (size_t)(sipi_code_end - sipi_code));
+	memcpy((void *)(ulong)page->gdtr, boot_gdtr, sizeof(struct table_reg));
+	if (x2apic)
+		use_x2apic();
+	for (u32 n = first; n < cpu_count; n++)
+		on_cpu(n, be_restarted, NULL);
+	check_restarts(first);
+	/* Who still waits got nothing: it says so and goes on. */
+	for (u32 n = first; n < cpu_count; n++)
+		__atomic_store_n(&now.state[n], GIVE_UP, __ATOMIC_RELEASE);
+	for (u32 n = first; n < cpu_count; n++)
+		join_cpu(n);
+	if (look == LOOK_AT_X2APIC)
+		expect_eq(now.left_x2apic, 0);
+}
+
+TEST(smp, init_one, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS)
+{
+	check_init(false, false, LOOK_AT_STATE);
+}
+
+TEST(smp, init_others, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS)
+{
+	check_init(true, false, LOOK_AT_STATE);
+}
+
+/* "The CD and NW flags are unchanged": they are 0 before. */
+TEST(smp, init_keeps_cache_mode, .sdm = "Processor State After Reset", .flags = TEST_TWO_CPUS)
+{
+	check_init(true, false, LOOK_AT_CACHE_MODE);
+}
+
+/* EDX tells what CPU it is, as CPUID does. */
+TEST(smp, init_gives_signature, .sdm = "Processor State After Reset", .flags = TEST_TWO_CPUS)
+{
+	check_init(true, false, LOOK_AT_SIGNATURE);
+}
+
+/* CPU 0 stays in x2APIC mode: the way back is through "disabled", which not every host comes back from (Bochs). */
+TEST_LAST(smp, init_one_x2apic, .sdm = "Typical BSP Initialization Sequence", .needs = "x2APIC", .flags = TEST_TWO_CPUS)
+{
+	check_init(false, true, LOOK_AT_STATE);
+}
+
+TEST_LAST(smp, init_others_x2apic, .sdm = "Typical BSP Initialization Sequence", .needs = "x2APIC",
+	  .flags = TEST_TWO_CPUS)
+{
+	check_init(true, true, LOOK_AT_STATE);
+}
+
+TEST_LAST(smp, init_keeps_x2apic, .sdm = "x2APIC States After Reset and INIT", .needs = "x2APIC",
+	  .flags = TEST_TWO_CPUS)
+{
+	check_init(true, true, LOOK_AT_X2APIC);
+}
