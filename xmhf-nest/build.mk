@@ -10,7 +10,7 @@ NEST_DIR := build/xmhf-nest
 NEST_C := $(wildcard lib/core/*.c lib/dev/*.c xmhf-nest/*.c)
 NEST_ASM := $(addprefix lib/arch/,cpu.asm isr.asm vmx.asm) $(wildcard xmhf-nest/arch/*.asm)
 
-NEST_CFLAGS := -std=c11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only \
+NEST_CFLAGS := -std=c11 -O3 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only \
 	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-common -fno-builtin \
 	-Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef \
 	-Ilib -I. -MMD -MP

@@ -10,6 +10,7 @@
 #include "xmhf-nest/ept02.h"
 #include "xmhf-nest/fetch.h"
 #include "xmhf-nest/vmcs12.h"
+#include "xmhf-nest/walked.h"
 
 #define NEST_MAX_CPUS 32
 
@@ -47,6 +48,7 @@ struct cpu {
 	struct vmcs12_cpu nested;
 	struct ept02 ept02;
 	struct fetch_line fetch[FETCH_LINES];
+	struct walked walked[WALKED_LINES];
 };
 
 _Static_assert(sizeof(struct cpu) <= CPU_BLOCK - CPU_STACK, "CPU_BLOCK");

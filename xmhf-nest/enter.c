@@ -96,10 +96,9 @@ static bool may_enter(struct cpu *c, bool launch)
 }
 
 /* Controls and host state, as far as they changed since they were good. VMCS01 is current. */
-static bool checks_pass(struct cpu *c)
+static bool checks_fail(struct cpu *c, bool lma)
 {
 	struct vmcs12_cpu *n = &c->nested;
-	bool lma = l1_long_mode();
 	struct check_env env = { .caps = &caps_l1,
 				 .maxphyaddr = cpu_maxphyaddr,
 				 .cpu64 = sizeof(ulong) == 8,
@@ -116,7 +115,7 @@ static bool checks_pass(struct cpu *c)
 		n->rule = r.rule;
 		vm_fail(c, r.kind == CHECK_CONTROLS ? VMXERR_entry_invalid_control_fields :
 						      VMXERR_entry_invalid_host_state);
-		return false;
+		return true;
 	}
 	if (n->changed & CHANGED_CONTROLS) {
 		n->proc2 = n->v[VI_primary_proc_based_controls] & (u32)PROC_activate_secondary_controls ?
@@ -126,7 +125,16 @@ static bool checks_pass(struct cpu *c)
 	}
 	n->host_lma = lma;
 	n->changed &= (u8) ~(CHANGED_CONTROLS | CHANGED_HOST);
-	return true;
+	return false;
+}
+
+static bool checks_pass(struct cpu *c)
+{
+	bool lma = l1_long_mode();
+
+	if (!(c->nested.changed & (CHANGED_CONTROLS | CHANGED_HOST)) && c->nested.host_lma == lma)
+		return true;
+	return !checks_fail(c, lma);
 }
 
 /* What the CPU can't check in VMCS02, because something else stands there. The rest of the guest state it does check. */

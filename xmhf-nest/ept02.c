@@ -255,7 +255,7 @@ struct ept02_result ept02_violation(struct ept02 *e, u64 eptp12, u64 gpa, u32 ac
 
 	if (!rules.maxphyaddr)
 		rules_init();
-	w = ept12_walk(&rules, l1_page, eptp12, gpa);
+	ept12_walk(&w, &rules, l1_page, eptp12, gpa);
 	r.rights = w.rights;
 	r.gpa1 = w.gpa;
 	if (w.end == EPT12_WRONG) {
@@ -293,7 +293,7 @@ bool ept12_translate(u64 eptp12, u64 gpa, u64 *gpa1)
 
 	if (!rules.maxphyaddr)
 		rules_init();
-	w = ept12_walk(&rules, l1_page, eptp12, gpa);
+	ept12_walk(&w, &rules, l1_page, eptp12, gpa);
 	*gpa1 = w.gpa;
 	return w.end == EPT12_LEAF && w.rights & EPT_R;
 }

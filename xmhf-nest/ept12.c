@@ -3,12 +3,12 @@
 
 #include "x86/msr.h"
 
+/* Bit per memory type that there is. */
+#define TYPES (1u << MEMTYPE_UC | 1u << MEMTYPE_WC | 1u << MEMTYPE_WT | 1u << MEMTYPE_WP | 1u << MEMTYPE_WB)
+
 static bool type_ok(u64 entry)
 {
-	u32 type = entry >> 3 & 7;
-
-	return type == MEMTYPE_UC || type == MEMTYPE_WC || type == MEMTYPE_WT || type == MEMTYPE_WP ||
-	       type == MEMTYPE_WB;
+	return TYPES >> (entry >> 3 & 7) & 1;
 }
 
 bool ept12_wrong(const struct ept12_rules *r, u64 entry, int level)
@@ -40,33 +40,35 @@ bool ept12_pointer_wrong(const struct vmx_caps *caps, u32 maxphyaddr, u64 eptp)
 	return eptp & 0xf80 || eptp >> maxphyaddr;
 }
 
-struct ept12_walk ept12_walk(const struct ept12_rules *r, ept12_map *map, u64 eptp, u64 gpa)
+void ept12_walk(struct ept12_walk *w, const struct ept12_rules *r, ept12_map *map, u64 eptp, u64 gpa)
 {
-	struct ept12_walk w = { .end = EPT12_ABSENT, .rights = EPT_RWX };
 	u64 table = eptp & EPT_ADDR;
+	u32 shift = 39;
 
-	for (int level = 4;; level--) {
+	w->end = EPT12_ABSENT;
+	w->rights = EPT_RWX;
+	w->gpa = 0;
+	for (int level = 4;; level--, shift -= 9) {
 		const u64 *t = map(table);
-		u32 shift = PAGE_SHIFT + 9 * ((u32)level - 1);
 		/* One read: L1 may be changing it. */
 		u64 e = t ? *(const volatile u64 *)&t[gpa >> shift & 511] : ~0ull;
 
-		w.level = (u8)level;
-		w.table[level] = t;
-		w.entry[level] = e;
-		w.rights &= (u8)(e & EPT_RWX);
+		w->level = (u8)level;
+		w->table[level] = t;
+		w->entry[level] = e;
+		w->rights &= (u8)(e & EPT_RWX);
 		if (!(e & EPT_RWX))
-			return w;
+			return;
 		if (ept12_wrong(r, e, level)) {
-			w.end = EPT12_WRONG;
-			return w;
+			w->end = EPT12_WRONG;
+			return;
 		}
 		if (level == 1 || (level < 4 && e & EPT_LARGE)) {
 			u64 offset = (1ull << shift) - 1;
 
-			w.end = EPT12_LEAF;
-			w.gpa = (e & EPT_ADDR & ~offset) | (gpa & offset);
-			return w;
+			w->end = EPT12_LEAF;
+			w->gpa = (e & EPT_ADDR & ~offset) | (gpa & offset);
+			return;
 		}
 		table = e & EPT_ADDR;
 	}

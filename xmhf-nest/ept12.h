@@ -30,6 +30,6 @@ typedef const u64 *ept12_map(u64 pa);
 bool ept12_wrong(const struct ept12_rules *r, u64 entry, int level);
 /* Would this EPTP fail VM entry? (SDM: "Checks on VM-Execution Control Fields") */
 bool ept12_pointer_wrong(const struct vmx_caps *caps, u32 maxphyaddr, u64 eptp);
-struct ept12_walk ept12_walk(const struct ept12_rules *r, ept12_map *map, u64 eptp, u64 gpa);
+void ept12_walk(struct ept12_walk *w, const struct ept12_rules *r, ept12_map *map, u64 eptp, u64 gpa);
 
 #endif

@@ -113,30 +113,79 @@ void guest_paging(struct paging *s)
 			s->pdpte[i] = vmcs_read(VMCS_guest_pdpte0 + 2 * i);
 }
 
+static u64 word_at(const void *p, u32 bytes)
+{
+	return bytes == 8 ? *(const volatile u64 *)p : *(const volatile u32 *)p;
+}
+
 /* Tables that aren't in L1's memory read as ones, like everything where there is no memory. */
 static bool read_l1(void *ctx, u64 gpa, void *to, u32 bytes)
 {
-	(void)ctx;
-	if (!gpa_read(gpa, to, bytes))
-		memset(to, 0xff, bytes);
+	struct walked *w = ctx;
+	const void *p = gpa_ptr(gpa, bytes);
+	u64 value = p ? word_at(p, bytes) : ~0ull;
+
+	if (p && w->reads < WALKED_READS) {
+		w->read[w->reads].at = p;
+		w->read[w->reads].value = value;
+		w->read[w->reads++].bytes = bytes;
+	} else {
+		w->page = 0;
+	}
+	memcpy(to, &value, bytes);
 	return true;
+}
+
+static bool still_true(const struct walked *w)
+{
+	for (u32 i = 0; i < w->reads; i++)
+		if (word_at(w->read[i].at, w->read[i].bytes) != w->read[i].value)
+			return false;
+	return true;
+}
+
+/* The bits of CR0, CR4, EFER and RFLAGS that the walk of a supervisor access depends on; L1's CPL is 0 here. */
+static u64 walk_state(u64 linear)
+{
+	u64 cr0 = vmcs_get(VMCS_guest_cr0), cr4 = vmcs_get(VMCS_guest_cr4);
+
+	u64 efer = vmcs_read(VMCS_guest_ia32_efer) & EFER_VALID, pdpte = 0;
+
+	/* These are registers: what memory says proves nothing. */
+	if (cr0 & CR0_PG && cr4 & CR4_PAE && !(efer & EFER_LMA))
+		pdpte = vmcs_read(VMCS_guest_pdpte0 + 2 * ((u32)linear >> 30));
+	return pdpte << 12 ^ (cr0 & (CR0_PG | CR0_WP)) ^ cr4 << 32 ^ efer ^
+	       (vmcs_get(VMCS_guest_rflags) & PAGING_AC) << 1;
 }
 
 /* Physical address in L1's memory, or a page fault raised. */
 static bool translate(struct cpu *c, u64 linear, bool write, u64 *gpa)
 {
-	struct paging s = { .read = read_l1 };
+	u64 page = (linear & ~(u64)(PAGE_SIZE - 1)) | write, cr3 = vmcs_read(VMCS_guest_cr3),
+	    state = walk_state(linear);
+	struct walked *line = &c->walked[(linear >> PAGE_SHIFT) % WALKED_LINES];
+	struct paging s = { .read = read_l1, .ctx = line };
 	struct paging_walk w;
 
+	if (line->page == page && line->cr3 == cr3 && line->state == state && still_true(line)) {
+		*gpa = line->gpa | (linear & (PAGE_SIZE - 1));
+		return true;
+	}
+	line->page = page;
+	line->cr3 = cr3;
+	line->state = state;
+	line->reads = 0;
 	guest_paging(&s);
 	/* Operands of VMX instructions are supervisor accesses: CPL is 0. */
 	w = paging_walk(&s, linear, (write ? PAGING_WRITE : 0) | ((u32)vmcs_get(VMCS_guest_rflags) & PAGING_AC));
 	if (w.end != PAGING_OK) {
+		line->page = 0;
 		write_cr2((ulong)linear);
 		l1_fault(c, VEC_PF, w.error);
 		return false;
 	}
 	*gpa = w.pa;
+	line->gpa = w.pa & ~(u64)(PAGE_SIZE - 1);
 	return true;
 }
 

@@ -42,6 +42,7 @@ void vm_fail(struct cpu *c, u32 error)
 		return;
 	}
 	c->nested.v[VI_vm_instruction_error] = error;
+	c->nested.touched = true;
 	status(c, RFLAGS_ZF);
 }
 
@@ -143,6 +144,7 @@ void l1_vmclear(struct cpu *c)
 	}
 	if (pa == c->nested.current) {
 		c->nested.launched = false;
+		c->nested.touched = true;
 		vmcs12_flush(c);
 	} else {
 		page = gpa_ptr(pa, PAGE_SIZE);

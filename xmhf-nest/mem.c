@@ -18,7 +18,7 @@ extern u8 image_start[], image_end[];
 extern u8 boot_end[]; /* physical */
 void boot_move(u8 *to, const u8 *from, ulong bytes, ulong cr3);
 
-struct range mem_l0;
+struct range mem_l0, gpa_plain;
 u64 mem_top;
 u32 mem_cr3;
 
@@ -179,6 +179,11 @@ void mem_init(const struct multiboot_info *info, u32 cpus)
 	pool_next = mem_l0.start + ((ulong)image_end - (ulong)image_start);
 	mem_cr3 = sizeof(ulong) == 8 ? tables_amd64() : tables_i386();
 	image_pa = mem_l0.start;
+	/* find_place took the end of an entry of the map. */
+	for (u32 i = 0; i < map_count; i++)
+		if (map[i].type == MULTIBOOT_MMAP_RAM && map[i].base < mem_l0.start &&
+		    map[i].base + map[i].length >= mem_l0.end)
+			gpa_plain = (struct range){ map[i].base, mem_l0.start };
 	boot_move((u8 *)(ulong)mem_l0.start, image_start, (ulong)image_end - (ulong)image_start, mem_cr3);
 }
 
@@ -197,7 +202,7 @@ static bool is_ram(u64 pa)
 	return false;
 }
 
-void *gpa_ptr(u64 gpa, u32 bytes)
+void *gpa_ptr_slow(u64 gpa, u32 bytes)
 {
 	u64 end = gpa + bytes;
 

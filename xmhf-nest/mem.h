@@ -36,7 +36,17 @@ u64 phys_of(const void *p); /* also of what is in the image */
  * L1's RAM, as L0 may read and write it on L1's behalf: a pointer, or NULL if any byte of [gpa, gpa+bytes) is L0's,
  * private, or not RAM. bytes <= 4096, not over a page's end unless the next page is fine too.
  */
-void *gpa_ptr(u64 gpa, u32 bytes);
+void *gpa_ptr_slow(u64 gpa, u32 bytes);
+/* The largest range of which that's true without a look: RAM below L0, as long as nothing is private. */
+extern struct range gpa_plain;
+
+static inline void *gpa_ptr(u64 gpa, u32 bytes)
+{
+	if (gpa >= gpa_plain.start && gpa + bytes <= gpa_plain.end)
+		return (void *)(ulong)gpa;
+	return gpa_ptr_slow(gpa, bytes);
+}
+
 /* Copies of any length over pages; false if some of it isn't L1's RAM (then nothing is guaranteed about the rest). */
 bool gpa_read(u64 gpa, void *to, u32 bytes);
 bool gpa_write(u64 gpa, const void *from, u32 bytes);

@@ -16,22 +16,16 @@
 #define ENTRY_FAILURE (1u << 31)
 #define QUAL_RIGHTS_SHIFT 3
 
-/* The byte of L1's MSR bitmap; where no memory is, ones. */
-static u8 msr_bitmap_byte(struct cpu *c, u32 offset)
-{
-	u8 byte = 0xff;
-
-	gpa_read(c->nested.v[VI_msr_bitmap_address] + offset, &byte, 1);
-	return byte;
-}
-
 static bool l1_wants_msr(struct cpu *c, bool write)
 {
 	struct msr_bit b = msr_bit((u32)c->regs->cx, write);
+	const u8 *bitmap;
 
 	if (!(c->nested.v[VI_primary_proc_based_controls] & PROC_use_msr_bitmaps) || !b.exists)
 		return true;
-	return msr_bitmap_byte(c, b.byte) & b.mask;
+	/* Where no memory is, ones. */
+	bitmap = gpa_ptr(c->nested.v[VI_msr_bitmap_address], PAGE_SIZE);
+	return !bitmap || bitmap[b.byte] & b.mask;
 }
 
 /* L2 accesses an MSR that L0 watches and L1 doesn't. */

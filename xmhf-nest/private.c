@@ -43,6 +43,8 @@ static u32 hide(struct cpu *c, u64 start, u64 end)
 		i++;
 	if (i == RANGES)
 		return HYPERCALL_FULL;
+	/* From the first private page on, every address is looked at. */
+	gpa_plain = (struct range){ 0, 0 };
 	/* Listed first: from here on nobody maps it again. An empty slot overlaps nothing at any moment of this. */
 	ranges[i].start = start;
 	ranges[i].end = end;

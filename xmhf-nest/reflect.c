@@ -14,7 +14,6 @@
 
 #define ENTRY_FAILURE (1u << 31)
 #define INFO_VALID (1u << 31)
-#define INFO_ERROR_CODE (1u << 11)
 #define INFO_TYPE 0x700u
 #define INFO_NMI 0x200u
 #define BLOCKING_NMI 8u
@@ -23,11 +22,12 @@
 #define ABORT_LOAD_MSRS 4u
 
 /* VMCS01's guest state that comes from VMCS12's host state as it is. */
-#define HOST_TO_GUEST(X)                                                                                              \
-	X(es_selector)                                                                                                \
-	X(cs_selector) X(ss_selector) X(ds_selector) X(fs_selector) X(gs_selector) X(tr_selector) X(fs_base)          \
-		X(gs_base) X(tr_base) X(gdtr_base) X(idtr_base) X(sysenter_cs) X(sysenter_esp) X(sysenter_eip) X(cr0) \
-			X(cr3) X(cr4) X(rsp) X(rip)
+#define HOST_TO_GUEST(X)                                                                                          \
+	X(es_selector)                                                                                            \
+	X(cs_selector)                                                                                            \
+	X(ss_selector)                                                                                            \
+	X(ds_selector) X(fs_selector) X(gs_selector) X(tr_selector) X(fs_base) X(gs_base) X(tr_base) X(gdtr_base) \
+		X(idtr_base) X(sysenter_cs) X(sysenter_esp) X(sysenter_eip) X(cr0) X(cr3) X(cr4) X(rsp) X(rip)
 
 #define SLOT(name) { VMCS_guest_##name, VI_host_##name * sizeof(u64) },
 static const struct vmcs_slot host_slots[] = { HOST_TO_GUEST(SLOT) };
@@ -98,7 +98,7 @@ static void data_segments(const u64 *v)
 static void load_host_state(struct cpu *c, const struct from_l2 *l2)
 {
 	const u64 *v = c->nested.v;
-	u32 exit = (u32)v[VI_vm_exit_controls], entry;
+	u32 exit = (u32)v[VI_vm_exit_controls];
 	bool long_mode = exit & VMEXIT_host_address_space_size;
 	u64 efer = exit & VMEXIT_load_ia32_efer ?
 			   v[VI_host_ia32_efer] :
@@ -109,11 +109,9 @@ static void load_host_state(struct cpu *c, const struct from_l2 *l2)
 	data_segments(v);
 	vmcs_put(VMCS_guest_cs_access_rights, long_mode ? AR_CODE64 : AR_CODE32);
 	vmcs_write(VMCS_guest_ia32_efer, efer);
-	entry = (u32)vmcs_get(VMCS_vm_entry_controls) & ~(u32)VMENTRY_ia32e_mode_guest;
-	vmcs_put(VMCS_vm_entry_controls, long_mode ? entry | VMENTRY_ia32e_mode_guest : entry);
+	vmcs_put(VMCS_vm_entry_controls, long_mode ? entry01 | VMENTRY_ia32e_mode_guest : entry01);
 	vmcs_put(VMCS_guest_interruptibility_state, l2->nmi_blocked ? BLOCKING_NMI : 0);
-	vmcs_put(VMCS_cr0_read_shadow, (ulong)v[VI_host_cr0]);
-	vmcs_put(VMCS_cr4_read_shadow, (ulong)v[VI_host_cr4]);
+	/* The read shadows stay: what is masked in VMX operation is 1 in them and in every host CR0 and CR4. */
 	c->l2 = false;
 	/* Without VPID, transitions drop L1's translations as well (SDM: "Operations that Invalidate Cached Mappings"). */
 	if (!nested_vpid(c))
@@ -124,25 +122,19 @@ static void load_host_state(struct cpu *c, const struct from_l2 *l2)
 		vmx_abort(c, ABORT_LOAD_MSRS);
 }
 
-/* SDM: "Information for VM Exits": all of it, also where an exit leaves it undefined. VMCS02 is current. */
+/*
+ * SDM: "Information for VM Exits". What L1 nearly always reads is fetched now; the rest stays in VMCS02 until L1 asks,
+ * also where an exit leaves it undefined. VMCS02 is current.
+ */
 static void exit_information(struct cpu *c, u32 reason, u64 qualification)
 {
 	u64 *v = c->nested.v;
-	u32 info = (u32)vmcs_get(VMCS_exit_interruption_info), vectoring = (u32)vmcs_get(VMCS_idt_vectoring_info);
 
 	v[VI_exit_reason] = reason;
 	v[VI_exit_qualification] = qualification;
-	v[VI_exit_interruption_info] = info;
-	if (info & INFO_ERROR_CODE)
-		v[VI_exit_interruption_error_code] = vmcs_get(VMCS_exit_interruption_error_code);
-	v[VI_idt_vectoring_info] = vectoring;
-	if (vectoring & INFO_ERROR_CODE)
-		v[VI_idt_vectoring_error_code] = vmcs_get(VMCS_idt_vectoring_error_code);
+	v[VI_exit_interruption_info] = vmcs_get(VMCS_exit_interruption_info);
+	v[VI_idt_vectoring_info] = vmcs_get(VMCS_idt_vectoring_info);
 	v[VI_exit_instruction_length] = vmcs_get(VMCS_exit_instruction_length);
-	v[VI_exit_instruction_info] = vmcs_get(VMCS_exit_instruction_info);
-	v[VI_guest_linear_address] = vmcs_get(VMCS_guest_linear_address);
-	if (reason == EXIT_ept_violation || reason == EXIT_ept_misconfiguration)
-		v[VI_guest_physical_address] = vmcs_read(VMCS_guest_physical_address);
 }
 
 /* Fields that come back in a way of their own. */
@@ -201,6 +193,7 @@ void reflect_failure(struct cpu *c, u32 reason, u64 qualification)
 	struct vmcs12_cpu *n = &c->nested;
 	struct from_l2 l2 = { 0 };
 
+	n->touched = true;
 	n->v[VI_exit_reason] = reason | ENTRY_FAILURE;
 	n->v[VI_exit_qualification] = qualification;
 	if (!(n->v[VI_vm_exit_controls] & VMEXIT_load_ia32_efer))

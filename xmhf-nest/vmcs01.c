@@ -17,6 +17,7 @@ static u8 *msr_bitmap;
 /* Words of it with bits in them: what else L2's bitmap gets. */
 u32 msr_bitmap_words;
 u16 msr_bitmap_word[MSR_BITMAP_WORDS];
+u32 entry01;
 
 static void intercept(u32 msr, bool write)
 {
@@ -138,7 +139,8 @@ static void controls01(void)
 	vmcs_write(VMCS_vm_exit_controls,
 		   control(CTL_VMEXIT, VMEXIT_save_ia32_efer | VMEXIT_load_ia32_efer | VMEXIT_save_debug_controls |
 					       (sizeof(ulong) == 8 ? VMEXIT_host_address_space_size : 0)));
-	vmcs_write(VMCS_vm_entry_controls, control(CTL_VMENTRY, VMENTRY_load_ia32_efer | VMENTRY_load_debug_controls));
+	entry01 = control(CTL_VMENTRY, VMENTRY_load_ia32_efer | VMENTRY_load_debug_controls);
+	vmcs_write(VMCS_vm_entry_controls, entry01);
 	if (proc2 & PROC2_enable_xsaves)
 		vmcs_write(VMCS_xss_exiting_bitmap, 0);
 	vmcs_write(VMCS_exception_bitmap, 0);
@@ -206,7 +208,7 @@ void vmcs01_init_state(struct cpu *c)
 	vmcs_write(VMCS_guest_interruptibility_state, 0);
 	vmcs_write(VMCS_guest_activity_state, 0);
 	vmcs_write(VMCS_vm_entry_interruption_info, 0);
-	vmcs_write(VMCS_vm_entry_controls, vmcs_read(VMCS_vm_entry_controls) & ~(u64)VMENTRY_ia32e_mode_guest);
+	vmcs_write(VMCS_vm_entry_controls, entry01);
 	write_cr2(0);
 	c->start01 = true;
 }

@@ -21,6 +21,14 @@ static u32 group_of(u32 encoding)
 	return (encoding >> 13 & 3) * 4 + (encoding >> 10 & 3);
 }
 
+/* Exit information that reflect.c brings at each exit, because L1 nearly always reads it. */
+static bool fetched_at_once(u32 index)
+{
+	return index == VI_exit_reason || index == VI_exit_qualification || index == VI_exit_interruption_info ||
+	       index == VI_idt_vectoring_info || index == VI_exit_instruction_length ||
+	       index == VI_vm_instruction_error;
+}
+
 void vmcs12_init(void)
 {
 	_Static_assert(VI_COUNT < 255, "by_encoding");
@@ -32,7 +40,7 @@ void vmcs12_init(void)
 		if (!caps_have(&caps_l1, f->exists))
 			continue;
 		by_encoding[group_of(f->encoding)][f->encoding >> 1 & (NUMBERS - 1)] = (u8)(i + 1);
-		if (f->back == WAY_COPY && f->area == AREA_GUEST)
+		if (f->back == WAY_COPY && !fetched_at_once(i))
 			bit_mark(comes_back, i);
 		if (f->in != WAY_NONE)
 			bit_mark(goes_in, i);
@@ -71,6 +79,7 @@ void vmcs12_set(struct cpu *c, u32 index, u64 value)
 	struct vmcs12_cpu *n = &c->nested;
 
 	n->v[index] = value;
+	n->touched = true;
 	bit_clear(n->stale, index);
 	if (bit_test(goes_in, index))
 		bit_mark(n->dirty, index);
@@ -87,6 +96,10 @@ void vmcs12_flush(struct cpu *c)
 
 	if (n->current == VMCS12_NONE)
 		return;
+	if (!n->touched) {
+		n->current = VMCS12_NONE;
+		return;
+	}
 	vmcs_load(&c->vmcs02);
 	for (u32 w = 0; w < VI_WORDS; w++)
 		while (n->stale[w])
@@ -107,6 +120,7 @@ void vmcs12_load(struct cpu *c, u64 gpa)
 	const struct vmcs12_page *page = gpa_ptr(gpa, PAGE_SIZE);
 
 	n->current = gpa;
+	n->touched = false;
 	n->launched = page->launched & 1;
 	copy_words(n->v, page->v, sizeof(n->v) / (sizeof(ulong)));
 	memcpy(n->dirty, goes_in, sizeof(n->dirty));
@@ -149,6 +163,7 @@ void vmcs12_bring(struct cpu *c)
 
 void vmcs12_ran(struct cpu *c)
 {
+	c->nested.touched = true;
 	for (u32 w = 0; w < VI_WORDS; w++)
 		c->nested.stale[w] |= comes_back[w];
 }

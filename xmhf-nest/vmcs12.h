@@ -39,7 +39,8 @@ struct vmcs12_cpu {
 	bool vmxon; /* L1 is in VMX operation */
 	u64 vmxon_pointer, current;
 	bool launched;
-	u8 changed; /* CHANGED_ */
+	bool touched; /* differs from what is in L1's memory */
+	u8 changed;   /* CHANGED_ */
 	u32 dirty[VI_WORDS], stale[VI_WORDS];
 	u64 v[VI_COUNT];
 	/* Derived from the controls at entry. */

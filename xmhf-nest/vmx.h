@@ -25,6 +25,7 @@ bool msr_set(u32 msr, u64 value);  /* false: #GP */
 void vmx_start(struct cpu *c);
 /* Host state, the same in all VMCSs of this CPU; into the current one. */
 void vmcs_host_state(struct cpu *c);
+extern u32 entry01; /* VM-entry controls of VMCS01 but for "IA-32e mode guest" */
 u64 vmcs_new(void); /* an empty VMCS, VMCLEARed */
 
 /* Guest state of VMCS01 as after INIT; general registers too. */
