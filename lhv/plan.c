@@ -31,29 +31,43 @@ static bool selected(const struct cmdline *c, const struct test_info *t)
 	return false;
 }
 
-/* Item n of the whole plan into `now`; false if there are no more. */
-static bool find_item(const struct cmdline *c, u32 n)
+/* The selected tests, numbers in the image. Matching names is slow enough to be done once. */
+#define TESTS_MAX 512
+static u16 chosen[TESTS_MAX];
+static u32 chosen_count;
+
+static void choose_tests(const struct cmdline *c)
 {
 	u32 tests = (u32)(lhv_tests_end - lhv_tests_start);
 
+	if (tests > TESTS_MAX)
+		panic("%u tests; TESTS_MAX", tests);
+	chosen_count = 0;
+	for (u32 t = 0; t < tests; t++)
+		if (selected(c, &lhv_tests_start[t]))
+			chosen[chosen_count++] = (u16)t;
+}
+
+/* Item n of the whole plan into `now`; false if there are no more. */
+static bool find_item(const struct cmdline *c, u32 n)
+{
 	now.is_mask = n < c->mask_count;
 	if (now.is_mask) {
 		now.mask = c->masks[n];
 		return true;
 	}
 	n -= c->mask_count;
-	for (u32 t = 0; t < tests; t++)
-		if (selected(c, &lhv_tests_start[t]) && n-- == 0) {
-			now.test = t;
-			return true;
-		}
-	return false;
+	if (n >= chosen_count)
+		return false;
+	now.test = chosen[n];
+	return true;
 }
 
 static u32 count_items(const struct cmdline *c)
 {
 	u32 n = c->from;
 
+	choose_tests(c);
 	while (find_item(c, n))
 		n++;
 	return n - c->from;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "core/cmdline.h"
-#include "core/fmt.h"
 #include "core/mem.h"
 
 bool glob_match(const char *glob, const char *text)
@@ -37,9 +36,14 @@ static bool has_wildcard(const char *glob)
 bool glob_selects(const char *glob, const char *area, const char *name, bool canary)
 {
 	char full[128];
+	size_t at = strlen(area), n = strlen(name);
 
 	if (canary && has_wildcard(glob))
 		return false;
-	fmt(full, sizeof(full), "%s/%s", area, name);
+	if (at + n + 2 > sizeof(full))
+		return glob_match(glob, name);
+	memcpy(full, area, at);
+	full[at] = '/';
+	memcpy(full + at + 1, name, n + 1);
 	return glob_match(glob, full) || glob_match(glob, name);
 }
