@@ -15,6 +15,8 @@ V ?=
 # Set to skip the look at Debian's packages, for systems that have the tools from elsewhere.
 NO_DEPS ?=
 
+# make test's share of the nested runs: test-all has the rest.
+NESTED := --stack bochs --stack bochs/xmhf-nest
 REPORT := build/report
 REPORTS = --json $(REPORT)/report.json --junit $(REPORT)/report.xml --html $(REPORT)/report.html
 
@@ -64,7 +66,8 @@ test: deps ## unit tests, self-tests, and the default runs
 	@$(build) unit
 	$(PYTHON) -m pytest -q -n $(JOBS) images/tests harness/tests
 	@mkdir -p $(REPORT)
-	$(PYTHON) run_tests.py $(REPORTS) $(ARGS)
+	$(PYTHON) run_tests.py $(REPORTS) $(NESTED) $(ARGS)
+	$(PYTHON) -m harness.bench_ops --no-save
 
 .PHONY: test-all
 test-all: test lint ## test, lint, and the full matrix of CPU models and numbers of CPUs

@@ -24,6 +24,8 @@ from harness.settings import ROOT
 from harness.wire import LineReader
 
 MODEL = "corei7_haswell_4770"
+# The limits are about a 64-bit L1; lhv for i386 takes more memory operands and PDPTEs. Its figures mustn't get worse.
+LIMITED = "amd64"
 BARE, NESTED = "bochs", "bochs/xmhf-nest"
 OPERATIONS = ROOT / "harness" / "bench_ops.toml"
 BEST = ROOT / "harness" / "bench_ops.json"
@@ -115,7 +117,7 @@ def _cell(value: int | list[int] | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
-def rows(table: Table, bare: Figures, nested: Figures | None) -> list[str]:
+def rows(table: Table, bare: Figures, nested: Figures | None, limited: bool = True) -> list[str]:
     """A Markdown table."""
     titles = ["operation", BARE]
     if nested is not None:
@@ -126,9 +128,9 @@ def rows(table: Table, bare: Figures, nested: Figures | None) -> list[str]:
     for op in table.operations:
         cells = [op.text, _cell(bare.get(op.name))]
         if nested is not None:
-            exceeded = " EXCEEDED" if op.name in adds and adds[op.name] > op.limit else ""
+            exceeded = " EXCEEDED" if limited and op.name in adds and adds[op.name] > op.limit else ""
             cells += [_cell(nested.get(op.name)), _cell(adds.get(op.name)) + exceeded]
-        out.append([*cells, _cell(op.limit), *map(_cell, op.hosts)])
+        out.append([*cells, _cell(op.limit if limited else None), *map(_cell, op.hosts)])
     return ["| " + " | ".join(cells) + " |" for cells in out]
 
 
@@ -170,13 +172,14 @@ def main(argv: Sequence[str]) -> int:
             print(f"bench: {e}", file=sys.stderr)
             return EXIT_ENVIRONMENT
         print(f"\nInstructions per operation, lhv for {arch}, {MODEL}:\n")
-        print("\n".join(rows(table, bare, nested)))
+        print("\n".join(rows(table, bare, nested, arch == LIMITED)))
         if nested is None:
             continue
         adds = added(bare, nested)
         key = f"{args.stack}/{arch}"
         worse, best[key] = compare(adds, best.get(key, {}))
-        problems += [f"{key}/{text}" for text in exceeded(table, adds) + worse]
+        limits = exceeded(table, adds) if arch == LIMITED else []
+        problems += [f"{key}/{text}" for text in limits + worse]
         missing = sorted(set(bare) - set(nested))
         problems += [f"{key}/{name}: not measured" for name in missing]
     if best and not args.no_save:
