@@ -65,12 +65,13 @@ class Expectations:
     known: tuple[Known, ...]
     hidden: tuple[Hidden, ...] = ()  # of a layer: what of the data of the layers below doesn't count
     lacks: frozenset[str] = frozenset()  # of a layer: capabilities that it rightly doesn't offer
+    offers: frozenset[str] = frozenset()  # of a layer: its own, that no CPU has
 
     def over(self, below: Expectations) -> Expectations:
         """This layer's data on top of that of what it runs on: L2 is executed by the same CPU."""
         globs = tuple(g for h in self.hidden for g in h.ids)
         left = tuple(replace(k, hidden=k.hidden + globs) for k in below.known)
-        absent = {model: names | self.lacks for model, names in below.absent.items()}
+        absent = {model: (names | self.lacks) - self.offers for model, names in below.absent.items()}
         source = " + ".join(s for s in (below.source, self.source) if s)
         return Expectations(source, absent, self.known + left)
 
@@ -146,7 +147,7 @@ def parse(text: str, where: str) -> Expectations:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise EnvironmentProblem(f"{where}: {e}") from e
-    _check_keys(where, data, {"schema"}, {"models", "known", "hidden", "lacks"})
+    _check_keys(where, data, {"schema"}, {"models", "known", "hidden", "lacks", "offers"})
     if data["schema"] != 1:
         raise EnvironmentProblem(f"{where}: schema must be 1")
     absent = {}
@@ -158,8 +159,8 @@ def parse(text: str, where: str) -> Expectations:
         absent[model] = frozenset(names)
     known = [_parse_known(f"{where}: known[{i}]", e) for i, e in enumerate(data.get("known", []))]
     hidden = [_parse_hidden(f"{where}: hidden[{i}]", e) for i, e in enumerate(data.get("hidden", []))]
-    lacks = frozenset(_strings(f"{where}: lacks", data["lacks"])) if "lacks" in data else frozenset[str]()
-    return Expectations(where, absent, tuple(known), tuple(hidden), lacks)
+    lacks, offers = (frozenset(_strings(f"{where}: {k}", data[k]) if k in data else ()) for k in ("lacks", "offers"))
+    return Expectations(where, absent, tuple(known), tuple(hidden), lacks, offers)
 
 
 def load(path: Path) -> Expectations:

@@ -7,6 +7,7 @@
 #include "lhv/ps2.h"
 #include "lhv/vmx.h"
 #include "x86/msr.h"
+#include "x86/nest_call.h"
 
 struct vmx_caps vmx_caps;
 bool vmx_present;
@@ -79,9 +80,21 @@ static const struct {
 	{ "activity state HLT", 0 },
 	{ "long mode", 0 },
 	{ "x2APIC", 0 },
+	{ "private pages of xmhf-nest", 0 },
 	{ "PS/2 controller", 0 },
 	{ "ATA disk", 0 },
 };
+
+static bool private_pages_present(void)
+{
+	u32 r[4];
+
+	cpuid_raw(NEST_LEAF_SIGNATURE, 0, r);
+	if (r[1] != NEST_SIGNATURE_EBX || r[2] != NEST_SIGNATURE_ECX || r[3] != NEST_SIGNATURE_EDX)
+		return false;
+	cpuid_raw(NEST_LEAF_FEATURES, 0, r);
+	return r[0] & NEST_FEATURE_PRIVATE;
+}
 
 static bool special_have(const char *name)
 {
@@ -93,6 +106,8 @@ static bool special_have(const char *name)
 		return long_mode_present;
 	if (!strcmp(name, "x2APIC"))
 		return x2apic_present;
+	if (!strcmp(name, "private pages of xmhf-nest"))
+		return private_pages_present();
 	if (!strcmp(name, "PS/2 controller"))
 		return ps2_present();
 	return disk_present();

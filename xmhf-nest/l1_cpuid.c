@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "arch/cpu.h"
+#include "x86/nest_call.h"
 #include "xmhf-nest/exit.h"
 #include "xmhf-nest/vmx.h"
 
-/* The signature leaf lies where hypervisors put theirs; bit 31 of leaf 1's ECX stays as the CPU has it. */
-#define LEAF_SIGNATURE 0x40000000u
-#define LEAF_FEATURES 0x40000001u
-#define FEATURE_PRIVATE 1u /* xmhf-nest/private.h */
 #define CR4_OSXSAVE (1u << 18)
 #define CR4_PKE (1u << 22)
 #define CPUID1_OSXSAVE (1u << 27)
@@ -30,15 +27,16 @@ static void fix(u32 leaf, u32 r[4], u64 cr4)
 		set_bit(&r[3], CPUID8_LONG_MODE, false);
 }
 
+/* Where hypervisors put theirs. Bit 31 of leaf 1's ECX stays as the CPU has it: L1 shall not behave otherwise. */
 static void signature(u32 leaf, u32 r[4])
 {
-	if (leaf == LEAF_SIGNATURE) {
-		r[0] = LEAF_FEATURES;
-		r[1] = 0x46484d58; /* "XMHF" */
-		r[2] = 0x7473656e; /* "nest" */
-		r[3] = 0x46484d58; /* "XMHF" */
+	if (leaf == NEST_LEAF_SIGNATURE) {
+		r[0] = NEST_LEAF_FEATURES;
+		r[1] = NEST_SIGNATURE_EBX;
+		r[2] = NEST_SIGNATURE_ECX;
+		r[3] = NEST_SIGNATURE_EDX;
 	} else {
-		r[0] = FEATURE_PRIVATE;
+		r[0] = NEST_FEATURE_PRIVATE;
 		r[1] = r[2] = r[3] = 0;
 	}
 }
@@ -47,7 +45,7 @@ void l1_cpuid(struct cpu *c)
 {
 	u32 leaf = (u32)c->regs->ax, r[4];
 
-	if (leaf == LEAF_SIGNATURE || leaf == LEAF_FEATURES) {
+	if (leaf == NEST_LEAF_SIGNATURE || leaf == NEST_LEAF_FEATURES) {
 		signature(leaf, r);
 	} else {
 		cpuid_raw(leaf, (u32)c->regs->cx, r);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "xmhf-nest/private.h"
 
-#include "x86/cr.h"
+#include "x86/nest_call.h"
 #include "xmhf-nest/ept01.h"
 #include "xmhf-nest/exit.h"
 #include "xmhf-nest/lock.h"
@@ -38,11 +38,11 @@ static u32 hide(struct cpu *c, u64 start, u64 end)
 	u32 i = 0;
 
 	if (!all_ram(start, end))
-		return HYPERCALL_INVALID;
+		return NEST_CALL_INVALID;
 	while (i < count && ranges[i].end)
 		i++;
 	if (i == RANGES)
-		return HYPERCALL_FULL;
+		return NEST_CALL_FULL;
 	/* From the first private page on, every address is looked at. */
 	gpa_plain = (struct range){ 0, 0 };
 	/* Listed first: from here on nobody maps it again. An empty slot overlaps nothing at any moment of this. */
@@ -52,10 +52,10 @@ static u32 hide(struct cpu *c, u64 start, u64 end)
 		__atomic_store_n(&count, i + 1, __ATOMIC_RELEASE);
 	if (!ept01_hide(start, end)) {
 		ranges[i] = (struct range){ ~0ull, 0 };
-		return HYPERCALL_FULL;
+		return NEST_CALL_FULL;
 	}
 	smp_flush_all(c);
-	return HYPERCALL_OK;
+	return NEST_CALL_OK;
 }
 
 static u32 show(u64 start, u64 end)
@@ -64,26 +64,26 @@ static u32 show(u64 start, u64 end)
 		if (ranges[i].end && ranges[i].start == start && ranges[i].end == end) {
 			ranges[i] = (struct range){ ~0ull, 0 };
 			ept01_show(start, end);
-			return HYPERCALL_OK;
+			return NEST_CALL_OK;
 		}
-	return HYPERCALL_INVALID;
+	return NEST_CALL_INVALID;
 }
 
 bool private_hypercall(struct cpu *c)
 {
 	u64 start = (u64)(u32)c->regs->cx << PAGE_SHIFT, end = start + ((u64)(u32)c->regs->dx << PAGE_SHIFT);
-	u32 result = HYPERCALL_INVALID;
+	u32 result = NEST_CALL_INVALID;
 
-	if ((u32)c->regs->ax != HYPERCALL_MAGIC || l1_cpl())
+	if ((u32)c->regs->ax != NEST_CALL_MAGIC || l1_cpl())
 		return false;
 	/* The flush waits for other CPUs, which may be waiting here: they answer. */
 	while (__atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE)) {
 		smp_answer(c);
 		cpu_pause();
 	}
-	if (start < end && (u32)c->regs->bx == HYPERCALL_HIDE)
+	if (start < end && (u32)c->regs->bx == NEST_CALL_HIDE)
 		result = hide(c, start, end);
-	if (start < end && (u32)c->regs->bx == HYPERCALL_SHOW)
+	if (start < end && (u32)c->regs->bx == NEST_CALL_SHOW)
 		result = show(start, end);
 	lock_release(&lock);
 	c->regs->ax = result;

@@ -48,6 +48,25 @@ FN vmx_call_raw
   vmcall
   VMX_RESULT
 
+; u32 vmcall_raw(u32 ax, u32 bx, u32 cx, u32 dx): a hypercall; eax afterwards, or what it was if VMCALL faulted
+FN vmcall_raw
+  push RBX
+%ifdef AMD64
+  mov eax, edi
+  mov ebx, esi
+  xchg ecx, edx                 ; arguments 2 and 3 come the other way round
+%else
+  mov eax, [esp + 8]
+  mov ebx, [esp + 12]
+  mov ecx, [esp + 16]
+  mov edx, [esp + 20]
+%endif
+  EX .done
+  vmcall
+.done:
+  pop RBX
+  ret
+
 ; vmx_read_raw(ulong field, ulong *value)
 FN vmx_read_raw
 %ifdef AMD64
