@@ -15,7 +15,7 @@
 #include "xmhf-nest/vmx.h"
 
 u32 exit_handle(struct gregs *g);
-void entry_failed(void) __attribute__((noreturn));
+u32 entry_failed(struct gregs *g);
 void vmcs_access_failed(u32 field) __attribute__((noreturn));
 
 #define INFO_VALID (1u << 31)
@@ -177,11 +177,19 @@ static void l1_exit(struct cpu *c)
 	handlers[basic](c);
 }
 
+/* 1 to VMLAUNCH, 0 to VMRESUME the current VMCS. */
+static u32 how_to_enter(struct cpu *c)
+{
+	bool *launched = c->l2 ? &c->launched02 : &c->launched01;
+
+	c->launching = !*launched;
+	*launched = true;
+	return c->launching;
+}
+
 u32 exit_handle(struct gregs *g)
 {
 	struct cpu *c = cpu_of(g);
-	bool *launched;
-
 	c->reason = (u32)vmcs_get(VMCS_exit_reason);
 	if (c->l2)
 		nested_exit(c);
@@ -193,16 +201,24 @@ u32 exit_handle(struct gregs *g)
 		smp_settle(c);
 	if (c->nmi_pending)
 		nmi_pass(c);
-	launched = c->l2 ? &c->launched02 : &c->launched01;
-	if (*launched)
-		return 0;
-	*launched = true;
-	return 1;
+	return how_to_enter(c);
 }
 
-void entry_failed(void)
+/*
+ * The CPU refuses the controls or the host state of the current VMCS. VMCS02 has controls that L1 chose: if they got
+ * through L0's checks, the CPU's judgement is as good as L0's. VMCS01 is L0's alone.
+ */
+u32 entry_failed(struct gregs *g)
 {
-	panic("VM entry failed: VM-instruction error %u", (u32)vmcs_get(VMCS_vm_instruction_error));
+	struct cpu *c = cpu_of(g);
+	u32 error = (u32)vmcs_get(VMCS_vm_instruction_error);
+
+	if (!c->l2)
+		panic("VM entry to L1 failed: VM-instruction error %u", error);
+	if (c->launching)
+		c->launched02 = false;
+	nested_refused(c, error);
+	return how_to_enter(c);
 }
 
 void vmcs_access_failed(u32 field)

@@ -112,6 +112,19 @@ void nested_exit(struct cpu *c)
 		nested_ept_again(c);
 }
 
+void nested_refused(struct cpu *c, u32 error)
+{
+	static u32 told;
+
+	if (told < 8 && ++told)
+		log_line("the CPU refuses an entry to L2 that L0's checks let through: VM-instruction error %u", error);
+	c->l2 = false;
+	/* Nothing is known about what VMCS02 has taken: the next entry brings all of it. */
+	vmcs_load(&c->vmcs01);
+	c->nested.changed |= CHANGED_CONTROLS | CHANGED_HOST;
+	vm_fail(c, error);
+}
+
 bool nested_takes_init(struct cpu *c)
 {
 	if (!c->nested.vmxon)

@@ -17,6 +17,9 @@ bool nested_takes_init(struct cpu *c);
 /* EPT02 was dropped while L2 was about to go on. */
 void nested_ept_again(struct cpu *c);
 
+/* The CPU refused VMCS02 with this VM-instruction error: so does VMLAUNCH or VMRESUME of L1, which is what goes on. */
+void nested_refused(struct cpu *c, u32 error);
+
 /* Is EPT on in VMCS12? */
 bool nested_ept(const struct cpu *c);
 bool nested_vpid(const struct cpu *c);

@@ -14,7 +14,7 @@ section .text
 ;                  struct cpu             block's beginning
 ;
 ; exit_handle(struct gregs *) returns 0 to VMRESUME and 1 to VMLAUNCH the current VMCS.
-FN exit_entry
+%macro PUSH_GUEST 0
 %ifdef AMD64
   push r15
   push r14
@@ -31,26 +31,6 @@ FN exit_entry
   push rdx
   push rcx
   push rax
-  mov rdi, rsp
-  call exit_handle
-; With RSP at struct gregs: eax = 1 to launch.
-enter_tail:
-  test eax, eax                 ; flags survive the POPs
-  pop rax
-  pop rcx
-  pop rdx
-  pop rbx
-  pop rbp
-  pop rsi
-  pop rdi
-  pop r8
-  pop r9
-  pop r10
-  pop r11
-  pop r12
-  pop r13
-  pop r14
-  pop r15
 %else
   push edi
   push esi
@@ -59,33 +39,55 @@ enter_tail:
   push edx
   push ecx
   push eax
+%endif
+%endmacro
+
+%macro CALL_WITH_GUEST 1        ; u32 f(struct gregs *), with struct gregs at RSP
+%ifdef AMD64
+  mov rdi, rsp
+  call %1
+%else
   mov eax, esp
   sub esp, 12
   push eax
-  call exit_handle
+  call %1
   add esp, 16
+%endif
+%endmacro
+
+FN exit_entry
+  PUSH_GUEST
+  CALL_WITH_GUEST exit_handle
+; With RSP at struct gregs: eax = 1 to launch.
 enter_tail:
-  test eax, eax
-  pop eax
-  pop ecx
-  pop edx
-  pop ebx
-  pop ebp
-  pop esi
-  pop edi
+  test eax, eax                 ; flags survive the POPs
+  pop RAX
+  pop RCX
+  pop RDX
+  pop RBX
+  pop RBP
+  pop RSI
+  pop RDI
+%ifdef AMD64
+  pop r8
+  pop r9
+  pop r10
+  pop r11
+  pop r12
+  pop r13
+  pop r14
+  pop r15
 %endif
   jnz .launch
   vmresume
   jmp .failed
 .launch:
   vmlaunch
-; VM entries of ours don't VMfail unless L0 is broken. C wants a stack; the block's is as good as any.
+; VMfail: the guest's registers are untouched. Whose fault it is, C knows; if it comes back, somebody is to be entered.
 .failed:
-  sub RSP, 512
-  and RSP, ~15
-  call entry_failed
-.dead:
-  jmp .dead
+  PUSH_GUEST
+  CALL_WITH_GUEST entry_failed
+  jmp enter_tail
 
 ; void enter_first(struct gregs *g): leaves the caller's stack, launches the current VMCS with g's registers
 FN enter_first
