@@ -14,7 +14,8 @@
 
 /* lib/arch/sipi.asm */
 extern const u8 sipi_code[], sipi_code_end[];
-u32 sipi_wait(u32 apic_id, volatile u32 *state, u32 waiting);
+u32 sipi_wait(u32 apic_id, volatile u32 *state, u32 waiting, u32 in_root);
+extern volatile u32 sipi_alive;
 extern u8 boot_gdtr[];
 
 /* How the CPU was at its first instruction. */
@@ -92,7 +93,7 @@ static void be_restarted(struct cpu *c, void *arg)
 	for (u32 round = 1; round <= ROUNDS; round++) {
 		if (now.x2apic)
 			use_x2apic();
-		if (!expect_eq(sipi_wait(c->apic_id, &now.state[c->number], round), 0))
+		if (!expect_eq(sipi_wait(c->apic_id, &now.state[c->number], round, false), 0))
 			break;
 		cpu_load_tables(c);
 		if (now.x2apic && !(msr_read(MSR_APIC_BASE) & APIC_BASE_X2APIC))
@@ -129,10 +130,8 @@ static void send(u32 apic_id, u32 what)
 }
 
 /* SDM: "Typical BSP Initialization Sequence": the second SIPI is for CPUs that missed the first, others ignore it. */
-static void init_sipi_sipi(u32 apic_id)
+static void send_sipis(u32 apic_id)
 {
-	send(apic_id, ICR_INIT);
-	wait_ms(10);
 	for (u32 i = 0; i < 2; i++) {
 		send(apic_id, ICR_STARTUP | SIPI_PAGE >> PAGE_SHIFT);
 		wait_ms(1);
@@ -200,14 +199,26 @@ static bool check_arrivals(u32 first)
 
 static void check_restarts(u32 first)
 {
+	u32 apic_id;
+
 	for (u32 round = 1; round <= ROUNDS; round++) {
 		if (!expect(all_wait(first, round)))
 			return;
 		page->count = 0;
-		init_sipi_sipi(now.others ? 0 : cpus[first].apic_id);
+		apic_id = now.others ? 0 : cpus[first].apic_id;
+		send(apic_id, ICR_INIT);
+		wait_ms(10);
+		send_sipis(apic_id);
 		if (!check_arrivals(first))
 			return;
 	}
+}
+
+static void copy_code(void)
+{
+	memset((void *)SIPI_PAGE, 0, PAGE_SIZE);
+	memcpy((void *)SIPI_PAGE, sipi_code, (size_t)(sipi_code_end - sipi_code));
+	memcpy((void *)(ulong)page->gdtr, boot_gdtr, sizeof(struct table_reg));
 }
 
 static void check_init(bool others, bool x2apic, u32 look)
@@ -218,9 +229,7 @@ static void check_init(bool others, bool x2apic, u32 look)
 	now.others = others;
 	now.x2apic = x2apic;
 	now.look = look;
-	memset((void *)SIPI_PAGE, 0, PAGE_SIZE);
-	memcpy((void *)SIPI_PAGE, sipi_code, (size_t)(sipi_code_end - sipi_code));
-	memcpy((void *)(ulong)page->gdtr, boot_gdtr, sizeof(struct table_reg));
+	copy_code();
 	if (x2apic)
 		use_x2apic();
 	for (u32 n = first; n < cpu_count; n++)
@@ -255,6 +264,63 @@ TEST(smp, init_keeps_cache_mode, .sdm = "Processor State After Reset", .flags = 
 TEST(smp, init_gives_signature, .sdm = "Processor State After Reset", .flags = TEST_TWO_CPUS)
 {
 	check_init(true, false, LOOK_AT_SIGNATURE);
+}
+
+/* --- INIT to a CPU in VMX root operation --- */
+
+enum { IN_ROOT = 1, MAY_LEAVE, LEAVES }; /* what sipi_wait makes of state */
+
+static void stay_in_root(struct cpu *c, void *arg)
+{
+	(void)arg;
+	c->vmx_on = false;
+	if (!sipi_wait(c->apic_id, &now.state[c->number], IN_ROOT, true)) {
+		cpu_load_tables(c);
+		apic_init();
+	}
+	expect_out(vmx_on(c), out_ok());
+}
+
+/* True if the last CPU went on in VMX root operation; *started: how often it started after VMXOFF. */
+static bool init_in_root(u32 *started)
+{
+	u32 last = cpu_count - 1, apic_id = cpus[last].apic_id, before;
+	bool went_on;
+
+	memset(&now, 0, sizeof(now));
+	copy_code();
+	on_cpu(last, stay_in_root, NULL);
+	all_wait(last, IN_ROOT);
+	send(apic_id, ICR_INIT);
+	wait_ms(10);
+	before = sipi_alive;
+	wait_ms(1);
+	went_on = sipi_alive != before && !page->count;
+	__atomic_store_n(&now.state[last], MAY_LEAVE, __ATOMIC_RELEASE);
+	all_wait(last, LEAVES);
+	wait_ms(1);
+	send_sipis(apic_id);
+	*started = page->count;
+	__atomic_store_n(&now.state[last], GIVE_UP, __ATOMIC_RELEASE);
+	join_cpu(last);
+	return went_on;
+}
+
+/* "The INIT signal is blocked whenever a logical processor is in VMX root operation." */
+TEST(smp, init_blocked_in_root, .sdm = "Restrictions on VMX Operation", .flags = TEST_TWO_CPUS)
+{
+	u32 started;
+
+	expect(init_in_root(&started));
+}
+
+/* Blocked, not lost: VMXOFF unblocks it, and a SIPI starts the CPU. */
+TEST(smp, init_waits_for_vmxoff, .sdm = "VMXOFF-Leave VMX Operation", .flags = TEST_TWO_CPUS)
+{
+	u32 started;
+
+	require(init_in_root(&started));
+	expect_eq(started, 1);
 }
 
 /* CPU 0 stays in x2APIC mode: the way back is through "disabled", which not every host comes back from (Bochs). */

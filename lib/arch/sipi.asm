@@ -108,20 +108,34 @@ bits 64
   xor eax, eax
   ret
 
-; u32 sipi_wait(u32 apic_id, volatile u32 *state, u32 waiting)
+; u32 sipi_wait(u32 apic_id, volatile u32 *state, u32 waiting, u32 in_root)
 ; Says so in *state and waits for INIT and SIPI: returns 0 after them; or 1 when somebody writes ~0 to *state.
+; in_root: at first it stays in VMX root operation and counts in sipi_alive until *state changes. Then *state becomes
+; waiting + 2, and VMXOFF is executed.
 FN sipi_wait
 %ifdef AMD64
+  PUSH_CALLEE
   mov eax, edi
+  mov ebx, ecx
   mov rcx, rsi
 %else
-  mov eax, [esp + 4]
-  mov ecx, [esp + 8]
-  mov edx, [esp + 12]
-%endif
   PUSH_CALLEE
+  mov eax, [esp + 16 + 4]
+  mov ecx, [esp + 16 + 8]
+  mov edx, [esp + 16 + 12]
+  mov ebx, [esp + 16 + 16]
+%endif
   mov [sipi_resume + WORD_SIZE * RAX], RSP
   mov [RCX], edx
+  test ebx, ebx
+  jz .wait
+.in_root:
+  inc dword [sipi_alive]
+  cmp [RCX], edx
+  je .in_root
+  add edx, 2
+  mov [RCX], edx
+  vmxoff
 .wait:
   pause
   cmp dword [RCX], -1
@@ -132,4 +146,6 @@ FN sipi_wait
 
 section .bss
 align 8
+global sipi_alive
+sipi_alive: resb 8
 sipi_resume: resb 256 * WORD_SIZE ; by APIC ID: stack of sipi_wait
