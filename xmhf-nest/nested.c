@@ -98,6 +98,9 @@ void nested_exit(struct cpu *c)
 	bool msr_l1 = true;
 
 	if (c->reason & ENTRY_FAILURE) {
+		/* A VMLAUNCH that fails, late or not, leaves the VMCS clear. */
+		if (c->launching)
+			c->launched02 = false;
 		reflect_failure(c, basic, vmcs_read(VMCS_exit_qualification));
 		return;
 	}
