@@ -95,16 +95,21 @@ static bool may_enter(struct cpu *c, bool launch)
 	return false;
 }
 
+static struct check_env check_env(bool lma)
+{
+	return (struct check_env){ .caps = &caps_l1,
+				   .maxphyaddr = cpu_maxphyaddr,
+				   .cpu64 = sizeof(ulong) == 8,
+				   .l1_lma = lma,
+				   .efer_valid = EFER_VALID,
+				   .cr4_valid = caps_cpu.cr4_fixed1 };
+}
+
 /* Controls and host state, as far as they changed since they were good. VMCS01 is current. */
 static bool checks_fail(struct cpu *c, bool lma)
 {
 	struct vmcs12_cpu *n = &c->nested;
-	struct check_env env = { .caps = &caps_l1,
-				 .maxphyaddr = cpu_maxphyaddr,
-				 .cpu64 = sizeof(ulong) == 8,
-				 .l1_lma = lma,
-				 .efer_valid = EFER_VALID,
-				 .cr4_valid = caps_cpu.cr4_fixed1 };
+	struct check_env env = check_env(lma);
 	struct check_result r = { .kind = CHECK_OK };
 
 	if (n->changed & CHANGED_CONTROLS)
@@ -137,19 +142,27 @@ static bool checks_pass(struct cpu *c)
 	return !checks_fail(c, lma);
 }
 
-/* What the CPU can't check in VMCS02, because something else stands there. The rest of the guest state it does check. */
+/*
+ * What the CPU can't check in VMCS02, because something else stands there: the VMCS link pointer, and an activity
+ * state that L0 doesn't offer. The rest of the guest state it does check; but where one of these two is odd, the whole
+ * is checked here, so that the rule that comes first decides. VMCS02 is current.
+ */
 static bool guest_state_wrong(struct cpu *c, u64 *qualification)
 {
 	struct vmcs12_cpu *n = &c->nested;
+	struct check_env env = check_env(n->host_lma);
 	u64 link = n->v[VI_vmcs_link_pointer];
+	struct check_result r;
 	u32 revision = ~0u;
 
-	*qualification = 0;
-	/* L0 doesn't offer this activity state. */
-	if (n->v[VI_guest_activity_state] == ACTIVITY_WAIT_SIPI && !bit_test(n->stale, VI_guest_activity_state))
-		return true;
-	if (link == ~0ull)
+	if (link == ~0ull &&
+	    (n->v[VI_guest_activity_state] != ACTIVITY_WAIT_SIPI || bit_test(n->stale, VI_guest_activity_state)))
 		return false;
+	vmcs12_fetch_all(c);
+	r = check_guest(n->v, &env);
+	*qualification = r.qualification;
+	if (r.kind != CHECK_OK)
+		return true;
 	*qualification = QUAL_LINK_POINTER;
 	gpa_read(link, &revision, 4);
 	return link & 0xfff || link >> cpu_maxphyaddr || revision != VMCS12_REVISION || link == n->current;

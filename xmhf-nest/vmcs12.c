@@ -63,6 +63,13 @@ void vmcs12_fetch_stale(struct cpu *c, u32 index)
 	c->nested.v[index] = vmcs_read(vmcs_table[index].encoding);
 }
 
+void vmcs12_fetch_all(struct cpu *c)
+{
+	for (u32 w = 0; w < VI_WORDS; w++)
+		while (c->nested.stale[w])
+			vmcs12_fetch_stale(c, w * 32 + (u32)__builtin_ctz(c->nested.stale[w]));
+}
+
 u64 vmcs12_get(struct cpu *c, u32 index)
 {
 	if (bit_test(c->nested.stale, index)) {
@@ -101,9 +108,7 @@ void vmcs12_flush(struct cpu *c)
 		return;
 	}
 	vmcs_load(&c->vmcs02);
-	for (u32 w = 0; w < VI_WORDS; w++)
-		while (n->stale[w])
-			vmcs12_fetch_stale(c, w * 32 + (u32)__builtin_ctz(n->stale[w]));
+	vmcs12_fetch_all(c);
 	vmcs_load(&c->vmcs01);
 	page = gpa_ptr(n->current, PAGE_SIZE);
 	/* It was L1's memory at VMPTRLD; it may be private by now. */

@@ -67,6 +67,7 @@ void vmcs12_load(struct cpu *c, u64 gpa);
 
 /* VMCS02 is loaded. */
 void vmcs12_fetch_stale(struct cpu *c, u32 index);
+void vmcs12_fetch_all(struct cpu *c);
 /* Brings what is dirty to VMCS02; controls with code of their own only mark CHANGED_HANDLER. */
 void vmcs12_bring(struct cpu *c);
 /* L2 ran: what the CPU changed is stale now. */
