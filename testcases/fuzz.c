@@ -137,6 +137,7 @@ static ulong l2_add(ulong x)
 TEST(fuzz, entry_fields, .sdm = "VM Entries", .needs = "activate VMX-preemption timer",
      .opt = OPT_ept | OPT_unrestricted)
 {
+	static const u8 vmcall[] = { 0x0f, 0x01, 0xc1 };
 	u8 *code = page_alloc();
 	u64 root = cage(code);
 	u32 refused = 0, failed = 0, exits = 0, mark;
@@ -144,8 +145,8 @@ TEST(fuzz, entry_fields, .sdm = "VM Entries", .needs = "activate VMX-preemption 
 	struct vcpu v;
 	struct exit e;
 
-	for (u32 i = 0; i + 3 <= PAGE_SIZE; i += 3)
-		memcpy(code + i, "\x0f\x01\xc1", 3); /* VMCALL */
+	for (u32 i = 0; i < PAGE_SIZE; i++)
+		code[i] = vmcall[i % sizeof(vmcall)];
 	rng_seed(&r, 0xf022);
 	mark = mem_mark();
 	for (u32 round = 0; round < ROUNDS; round++) {

@@ -50,7 +50,7 @@ static const struct header *table(u32 pa, const char *signature)
 {
 	const struct header *h = (const struct header *)at(pa);
 
-	if (pa < SMALLEST_ADDRESS || memcmp(h->signature, signature, 4) || h->length < sizeof(*h) ||
+	if (pa < SMALLEST_ADDRESS || memcmp(h->signature, signature, 4) != 0 || h->length < sizeof(*h) ||
 	    h->length > LARGEST || !sums_to_zero(at(pa), h->length))
 		return NULL;
 	return h;

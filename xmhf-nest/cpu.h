@@ -40,7 +40,7 @@ struct cpu {
 	bool l2;    /* the guest is L2: VMCS02 is current, else VMCS01 */
 	bool launched01, launched02;
 	bool launching; /* the last entry was a VMLAUNCH */
-	bool start01; /* VMCS01's guest state is fresh: nothing of the exit counts any more */
+	bool start01;   /* VMCS01's guest state is fresh: nothing of the exit counts any more */
 	u64 vmxon_region, vmcs01, vmcs02;
 	bool nmi_pending; /* an NMI arrived in L0 and waits for the guest */
 	u8 state;         /* enum l1_state */

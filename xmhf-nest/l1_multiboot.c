@@ -57,13 +57,10 @@ static const struct multiboot_header *find_header(const u8 *file, u32 size)
 
 static u32 load_elf(const u8 *file, u32 size)
 {
+	static const u8 elf32[5] = { 0x7f, 'E', 'L', 'F', 1 };
 	const struct elf_header *e = (const struct elf_header *)file;
 
-	if (size < sizeof(*e) ||
-	    memcmp(e->ident,
-		   "\x7f"
-		   "ELF\x01",
-		   5) ||
+	if (size < sizeof(*e) || memcmp(e->ident, elf32, sizeof(elf32)) != 0 ||
 	    e->phentsize != sizeof(struct elf_segment))
 		panic("the module is no ELF file of 32 bits");
 	for (u32 i = 0; i < e->phnum; i++) {

@@ -22,15 +22,16 @@
 #define ABORT_LOAD_MSRS 4u
 
 /* VMCS01's guest state that comes from VMCS12's host state as it is. */
-#define HOST_TO_GUEST(X)                                                                                          \
-	X(es_selector)                                                                                            \
-	X(cs_selector)                                                                                            \
-	X(ss_selector)                                                                                            \
-	X(ds_selector) X(fs_selector) X(gs_selector) X(tr_selector) X(fs_base) X(gs_base) X(tr_base) X(gdtr_base) \
-		X(idtr_base) X(sysenter_cs) X(sysenter_esp) X(sysenter_eip) X(cr0) X(cr3) X(cr4) X(rsp) X(rip)
-
-#define SLOT(name) { VMCS_guest_##name, VI_host_##name * sizeof(u64) },
-static const struct vmcs_slot host_slots[] = { HOST_TO_GUEST(SLOT) };
+#define SLOT(name)                                              \
+	{                                                       \
+		VMCS_guest_##name, VI_host_##name * sizeof(u64) \
+	}
+static const struct vmcs_slot host_slots[] = {
+	SLOT(es_selector), SLOT(cs_selector), SLOT(ss_selector), SLOT(ds_selector),  SLOT(fs_selector),
+	SLOT(gs_selector), SLOT(tr_selector), SLOT(fs_base),     SLOT(gs_base),      SLOT(tr_base),
+	SLOT(gdtr_base),   SLOT(idtr_base),   SLOT(sysenter_cs), SLOT(sysenter_esp), SLOT(sysenter_eip),
+	SLOT(cr0),         SLOT(cr3),         SLOT(cr4),         SLOT(rsp),          SLOT(rip),
+};
 
 /* What is the same after every exit (SDM: "Loading Host Segment and Descriptor-Table Registers" and around it). */
 enum { K_0, K_LIMIT, K_TR_LIMIT, K_TABLE_LIMIT, K_DATA, K_TR, K_UNUSABLE, K_DR7, K_RFLAGS, K_COUNT };

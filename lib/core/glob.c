@@ -44,6 +44,7 @@ bool glob_selects(const char *glob, const char *area, const char *name, bool can
 		return glob_match(glob, name);
 	memcpy(full, area, at);
 	full[at] = '/';
-	memcpy(full + at + 1, name, n + 1);
+	memcpy(full + at + 1, name, n);
+	full[at + 1 + n] = 0;
 	return glob_match(glob, full) || glob_match(glob, name);
 }
