@@ -16,7 +16,7 @@ from typing import TextIO
 
 import pytest
 
-from harness import build, bundle, cli_args, engines, listing, plugin
+from harness import build, bundle, cli_args, engines, listing, plan, plugin
 from harness.engines.base import last_words
 from harness.errors import EnvironmentProblem, UsageError
 from harness.plan import Case
@@ -25,7 +25,7 @@ from harness.report.collect import Collector
 from harness.report.ktap import KtapWriter
 from harness.report.live import LiveDisplay
 from harness.reporter import Reporter
-from harness.rows import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_USAGE, summary
+from harness.rows import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_USAGE, stack_text, summary
 from harness.settings import ROOT, Settings
 from harness.stacks import expand
 from harness.verdicts import Outcome, Verdict
@@ -71,7 +71,8 @@ def _main(args: argparse.Namespace) -> int:
         return 0
     _check_stacks(settings)
     if not cases:
-        return _say(EXIT_SKIPPED, "nothing is selected in this part")
+        notes = [] if settings.l1 else plan.not_planned(settings)
+        return _say(EXIT_SKIPPED, "; ".join(["nothing is selected in this part", *notes]))
     return _run(args, settings, cases)
 
 
@@ -84,7 +85,7 @@ def _check_writable(path: Path) -> None:
 
 def _check_stacks(settings: Settings) -> None:
     """A model that doesn't exist is the user's mistake; an engine that isn't here becomes INFRA, with its ids."""
-    for stack in expand(settings.stacks, settings.models):
+    for stack in expand(settings.stacks, settings.models, settings.l1_boot):
         try:
             engines.find(stack, settings.bochs)
         except EnvironmentProblem:
@@ -103,6 +104,8 @@ def _run(args: argparse.Namespace, settings: Settings, cases: Sequence[Case]) ->
         if live and out.isatty():
             write = live.above
         ktap = KtapWriter(write, len(cases), verbose=args.verbose)
+        for note in collector.notes:
+            ktap.comment(note)
         reporter = Reporter(collector, ktap, live)
         if live:
             live.start()
@@ -173,7 +176,7 @@ def summary_lines(collector: Collector, code: int) -> list[str]:
     if differences:
         lines.append("of these " + ", ".join(f"{n} {k}" for k, n in differences.items()))
     for name, stack in collector.stacks.items():
-        lines.append(f"{name}: {stack['engine']} {stack['version']}, {stack['cpu_model']}")
+        lines.append(f"{name}: {stack_text(stack)}")
     infra = {r["reason"] for r in collector.rows if r["verdict"] == Verdict.INFRA.name}
     lines += [f"environment: {reason}" for reason in sorted(infra)]
     cpu = sum(b["cpu_seconds"] for b in collector.boots.values())

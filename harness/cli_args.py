@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.plan import Case
 from harness.plugin import option_name
 from harness.settings import ROOT
+from harness.stacks import FOREIGN, LAYERS
 
 _EPILOG = """exit codes: 0 all as expected, 1 something unexpected, 2 usage, 3 environment, 4 nothing but skips,
 130 interrupted. Everything else: docs/harness.md."""
@@ -108,6 +109,8 @@ def xdist_options(specs: Sequence[str]) -> list[str]:
 
 def _not_needed_there() -> list[Path]:
     """Of build/, workers need the kernels and the tables."""
-    build = ROOT / "build"
-    wanted = {build / "lhv", build / "tables.json"} | {settings.Settings().kernel(a) for a in settings.ARCHS}
-    return [p for folder in (build, build / "lhv") if folder.is_dir() for p in folder.iterdir() if p not in wanted]
+    own = settings.Settings()
+    kernels = [own.kernel(a) for a in settings.ARCHS] + [own.layer(name) for name in LAYERS if name != FOREIGN]
+    folders = {k.parent for k in kernels}
+    wanted = {own.tables, *folders, *kernels}
+    return [p for folder in (own.build, *sorted(folders)) if folder.is_dir() for p in folder.iterdir() if p not in wanted]

@@ -32,6 +32,7 @@ class Known:
     models: tuple[str, ...] = ()  # empty: all
     match: str = ""  # regular expression that the seen reason must contain; empty: any reason
     hidden: tuple[str, ...] = ()  # globs of ids for which a layer above hides it
+    perhaps: bool = False  # there is a layer above of which nothing is known: it may hide it or not
 
     def covers(self, id: str, model: str) -> bool:
         if any(fnmatchcase(id, g) for g in self.hidden):
@@ -75,6 +76,11 @@ class Expectations:
         source = " + ".join(s for s in (below.source, self.source) if s)
         return Expectations(source, absent, self.known + left)
 
+    def below_unknown(self) -> Expectations:
+        """With a layer above on which there is no data: what the CPU does wrong may show through or not, and any
+        capability may be missing."""
+        return replace(self, absent={}, known=tuple(replace(k, perhaps=True) for k in self.known))
+
     def judge(self, id: str, model: str, verdict: Verdict, reason: str) -> Expected:
         """Holds a verdict against the data. `id` is without the stack."""
         entries = [k for k in self.known if k.covers(id, model)]
@@ -85,6 +91,8 @@ class Expectations:
             return self._judge_skip(model, reason)
         if entries:
             first = entries[0]
+            if verdict is Verdict.GOOD and first.perhaps:
+                return Expected(Verdict.GOOD, Outcome.OK, note=f"doesn't show through this L0: {first.reason}")
             outcome = Outcome.UNEXPECTED_GOOD if verdict is Verdict.GOOD else Outcome.UNEXPECTED
             return Expected(first.verdict, outcome, first, f"known as {first.verdict.name}: {first.reason}")
         return Expected(Verdict.GOOD, Outcome.OK if verdict is Verdict.GOOD else Outcome.UNEXPECTED)
@@ -186,5 +194,6 @@ def of_stack(host: str, version: str, layers: Sequence[str], folder: Path = FOLD
     """The engine's data, with the data of each layer on top."""
     data = of_host(host, version, folder)
     for layer in layers:
-        data = of_host(layer, "", folder).over(data)
+        own = of_host(layer, "", folder)
+        data = data.below_unknown() if own is NONE else own.over(data)
     return data

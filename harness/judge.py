@@ -21,6 +21,7 @@ class End:
     verdict: Verdict
     text: str
     orderly: bool = False  # the guest turned the machine off
+    below: bool = False  # a layer below lhv told of its own death: that explains everything else
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def judge(transcript: Transcript, end: End) -> Judgement:
             out.seen[i] = {key: seen for key in request.items[i].keys(request.cpus)}
 
     if t.last_line is None:
-        what = end.verdict if end.verdict is Verdict.INFRA else Verdict.SILENT
-        rest(request.first, Seen(what, end.text if what is Verdict.INFRA else f"no line from lhv; {end.text}"))
+        told = end.below or end.verdict is Verdict.INFRA
+        rest(request.first, Seen(end.verdict, end.text) if told else Seen(Verdict.SILENT, f"no line from lhv; {end.text}"))
         return out
     if t.refusal:
         fields = t.refusal.fields
@@ -78,7 +79,8 @@ def judge(transcript: Transcript, end: End) -> Judgement:
             out.seen[i] = _judge_item(request.items[i], request.cpus, None, "the item's lines were lost")
     if t.done:
         rest(reached, Seen(Verdict.ERROR, "not run, though lhv says that it is done"))
-        return out
+        if not end.below:
+            return out
 
     dead = _death(t, end)
     victim = t.current if t.current is not None else t.last
@@ -88,12 +90,14 @@ def judge(transcript: Transcript, end: End) -> Judgement:
     if t.current is None:
         dead = Seen(dead.verdict, f"after the item's end: {dead.reason}")
     out.seen[victim] = _judge_dead(request.items[victim], request.cpus, t.records[victim], dead)
-    if reached < len(request.items):
+    if reached < len(request.items) and not t.done:
         out.resume = reached
     return out
 
 
 def _death(t: Transcript, end: End) -> Seen:
+    if end.below:
+        return Seen(end.verdict, end.text)
     if t.panic:
         return Seen(Verdict.CRASH, f"panic: {t.panic.fields.get('text')} ({t.panic.fields.get('at')})")
     if t.restarted:

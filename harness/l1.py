@@ -57,9 +57,10 @@ def plan(settings: Settings) -> list[Case]:
         raise UsageError("--append is for multiboot kernels; this is a disk image")
     id = "l1/" + re.sub(r"[^A-Za-z0-9._-]", "_", image.path.name)
     item = Item(id, (id,), False, title=" and ".join(settings.expect))
-    machines = [
-        Machine(stack, ARCH, cpus) for stack in expand(settings.stacks, settings.models) for cpus in settings.cpus
-    ]
+    stacks = expand(settings.stacks, settings.models, settings.l1_boot)
+    if not image.multiboot and any(s.layers and s.way == "module" for s in stacks):
+        raise UsageError("a disk image as L1 of a layer needs --l1-boot disk")
+    machines = [Machine(stack, ARCH, cpus) for stack in stacks for cpus in settings.cpus]
     part, parts = settings.shard
     return [Case(m, item, f"{m.name}/0") for m in machines[part - 1 :: parts]]
 
@@ -97,10 +98,12 @@ class RegexListener:
 
 def verdict(listener: RegexListener, data: bytes, end: End) -> Seen:
     """Pure."""
+    if not listener.missing and not listener.rejected:
+        return Seen(Verdict.GOOD, checks=1)
+    if end.below:
+        return Seen(end.verdict, end.text)
     if listener.rejected:
         return Seen(Verdict.BAD, f"COM1 has what must not be there: {listener.rejected}")
-    if not listener.missing:
-        return Seen(Verdict.GOOD, checks=1)
     if end.verdict is Verdict.INFRA:
         return Seen(Verdict.INFRA, end.text)
     if not data and not end.orderly:
@@ -126,6 +129,8 @@ def run(engine: Engine, case: Case, settings: Settings) -> GroupRun:
     listener = RegexListener(settings)
     with boot_folder(settings.keep, case.group) as folder:
         watched, argv = boot(engine, machine, listener, Limits(limit, limit * _WALL_FACTOR, limit), folder)
+    if watched.end.verdict is not Verdict.INFRA:
+        watched.end = engine.last_words(watched.data) or watched.end
     seen = verdict(listener, watched.data, watched.end)
     info = BootInfo(argv, settings.append, round(watched.cpu_seconds, 2), round(watched.wall_seconds, 2), items=1)
     info.end = watched.end.text

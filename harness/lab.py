@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness import engines, expectations, l1
+from harness import expectations, l1, layers
 from harness.engines import Engine
 from harness.errors import EnvironmentProblem, UsageError
-from harness.layers import LayeredEngine
 from harness.plan import Case
 from harness.rows import Payload, boot_row, infra_rows, item_rows, stack_row
 from harness.session import GroupRun, run_group
@@ -28,7 +27,9 @@ class Lab:
         stack = case.machine.stack
         try:
             engine = self._engine(stack)
-            data = expectations.NONE if self._settings.l1 else expectations.of_stack(engine.name, engine.version, stack.layers)
+            data = expectations.NONE
+            if not self._settings.l1:
+                data = expectations.of_stack(engine.name, engine.version, stack.layers)
             group = self._group(case, engine)
         except (EnvironmentProblem, UsageError) as e:
             return {"rows": infra_rows(case, str(e), self._settings), "stacks": {}, "boots": {}, "logs": {}}
@@ -39,15 +40,14 @@ class Lab:
             boots[boot_id] = boot_row(group.boots[run.boot], stack.name)
         return {
             "rows": item_rows(case, run, data, self._settings, boot_id),
-            "stacks": {stack.name: stack_row(engine, data)},
+            "stacks": {stack.name: stack_row(stack, engine, data, self._settings)},
             "boots": boots,
             "logs": {case.id: run.log},
         }
 
     def _engine(self, stack: Stack) -> Engine:
         if stack not in self._engines:
-            engine = engines.find(stack, self._settings.bochs)
-            self._engines[stack] = LayeredEngine.put(engine, stack, self._settings) if stack.layers else engine
+            self._engines[stack] = layers.find(stack, self._settings)
         return self._engines[stack]
 
     def _group(self, case: Case, engine: Engine) -> GroupRun:

@@ -7,16 +7,29 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness import engines
 from harness.engines import Boot, Engine, Launch
 from harness.errors import EnvironmentProblem
 from harness.judge import End
 from harness.settings import Settings
-from harness.stacks import Stack
+from harness.stacks import FOREIGN, Stack
 from harness.verdicts import Verdict
 from images import ImageError, mkimage
 
 # "xmhf-nest: PANIC cpu=0 at=xmhf-nest/exit.c:150 exit of L1 for reason 0x21"; a dump follows in lines with the prefix.
-_PANIC = re.compile(rb"^xmhf-nest: PANIC ([^\r\n]*)", re.M)
+# Not only at the beginning of a line: another CPU may have been in the middle of one.
+_PANIC = re.compile(rb"xmhf-nest: PANIC ([^\r\n]*)")
+
+
+def find(stack: Stack, settings: Settings) -> Engine:
+    """The engine of a stack, with the stack's layer on it. Errors are those of engines.find()."""
+    engine = engines.find(stack, settings.bochs)
+    if not stack.layers:
+        return engine
+    layer = stack.layers[-1]
+    return LayeredEngine(
+        engine.name, engine.version, engine.model, engine.skip, engine, settings.layer(layer), layer == FOREIGN, stack.way
+    )
 
 
 @dataclass(frozen=True)
@@ -24,16 +37,9 @@ class LayeredEngine(Engine):
     """Boots a layer on an engine, and hands it what would have been booted. Everything else is the engine's."""
 
     below: Engine | None = None
-    layer: Path = Path()  # a kernel of ours
-    l0: str = ""  # somebody else's disk instead
+    layer: Path = Path()  # a kernel of ours, or somebody else's disk
+    foreign: bool = False
     way: str = "module"
-
-    @classmethod
-    def put(cls, below: Engine, stack: Stack, settings: Settings) -> LayeredEngine:
-        return cls(
-            below.name, below.version, below.model, below.skip, below,
-            settings.layer(stack.layers[-1]), settings.l0, settings.l1_boot,
-        )  # fmt: skip
 
     @property
     def engine(self) -> Engine:
@@ -52,17 +58,19 @@ class LayeredEngine(Engine):
         return self.engine.prepare(self.layered(boot), folder)
 
     def layered(self, boot: Boot) -> Boot:
-        if not self.l0 and not self.layer.is_file():
-            raise EnvironmentProblem(f"{self.layer} isn't there: `make xmhf-nest`")
+        """What the engine below boots instead."""
+        if not self.layer.is_file():
+            hint = "" if self.foreign else ": run `make xmhf-nest`"
+            raise EnvironmentProblem(f"{self.layer} isn't there{hint}")
         own = f"exit={self.exit_word}"
         if self.way == "module":
             if boot.kernel is None:
                 raise EnvironmentProblem("a disk image as L1 needs --l1-boot disk")
             return replace(boot, kernel=self.layer, cmdline=own, modules=((boot.kernel, boot.cmdline),))
         second = self._second(boot)
-        if self.l0:
-            return replace(boot, kernel=None, cmdline="", disk=Path(self.l0), second=second)
-        return replace(boot, kernel=self.layer, cmdline=own, second=second)
+        if self.foreign:
+            return replace(boot, kernel=None, cmdline="", disk=self.layer, second=second)
+        return replace(boot, kernel=self.layer, cmdline=own, disk=None, second=second)
 
     @staticmethod
     def _second(boot: Boot) -> bytes:
@@ -78,8 +86,7 @@ class LayeredEngine(Engine):
         return self.engine.explain(status, console, said_something)
 
     def last_words(self, com1: bytes) -> End | None:
-        """L0's own panic, if it's there: that's why nothing more came."""
         panic = _PANIC.search(com1)
         if panic is None:
             return None
-        return End(Verdict.CRASH, f"CRASH of xmhf-nest: {panic[1].decode('ascii', 'replace')}", True)
+        return End(Verdict.CRASH, f"CRASH of xmhf-nest: {panic[1].decode('ascii', 'replace')}", below=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
-from harness import elf
+from harness import elf, plan
 from harness.plan import Case
 from harness.settings import Settings
 
@@ -20,5 +20,7 @@ def write(cases: Sequence[Case], settings: Settings, out: TextIO) -> None:
     canaries = {t.id: t for arch in settings.archs for t in elf.read_tests(settings.kernel(arch)) if t.canary}
     for test in canaries.values():
         out.write(f"# only by its full name: test/{test.id}\n")
+    for text in plan.not_planned(settings):
+        out.write(f"# {text}\n")
     boots = len({c.group for c in cases})
     out.write(f"# {len(cases)} items in {boots} boots\n")

@@ -14,16 +14,28 @@ from harness.judge import Seen
 from harness.plan import Case
 from harness.session import BootInfo, ItemRun
 from harness.settings import Settings
+from harness.stacks import FOREIGN, Stack
 from harness.verdicts import Outcome, Verdict
 
 Row = dict[str, Any]
 Payload = dict[str, Any]
 
 
-def stack_row(engine: Engine, data: Expectations) -> Row:
-    return {
+def stack_row(stack: Stack, engine: Engine, data: Expectations, settings: Settings) -> Row:
+    row = {
         "engine": engine.name, "version": engine.version, "cpu_model": engine.model, "expectations": data.source,
+        "below": None, "layer": None, "l0": None, "l1_boot": None,
     }  # fmt: skip
+    if stack.below:
+        layer = stack.layers[-1]
+        row |= {"below": stack.below.name, "layer": layer, "l0": settings.layer(layer).name, "l1_boot": stack.way}
+    return row
+
+
+def stack_text(row: Row) -> str:
+    """What a stack is, for people."""
+    text = f"{row['engine']} {row['version']}, {row['cpu_model']}"
+    return f"{text}; {row['l0']}, which gets L1 by {row['l1_boot']}" if row["layer"] else text
 
 
 def boot_row(info: BootInfo, stack: str) -> Row:
@@ -37,6 +49,8 @@ def repeat_command(case: Case, settings: Settings) -> str:
     m = case.machine
     kind, value = case.item.word
     words = ["./run_tests.py", "--stack", m.stack.name, "--arch", m.arch, "--cpus", str(m.cpus), f"--{kind}", value]
+    if FOREIGN in m.stack.layers:
+        words += ["--l0", settings.l0]
     if settings.iterations:
         words += ["--iter", str(settings.iterations)]
     if settings.seed != 1:

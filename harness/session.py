@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,18 +67,28 @@ class GroupRun:
     boots: list[BootInfo] = field(default_factory=list)
 
 
+_WORDS_MAX = 1000  # bytes; a layer's line isn't longer
+
+
 class LhvListener:
-    """Feeds a transcript."""
+    """Feeds a transcript. last_words: what tells that a layer below died, after which it may just halt."""
 
-    grace = 2.0  # lhv's last act is to end the machine
-
-    def __init__(self, request: Request):
+    def __init__(self, request: Request, last_words: Callable[[bytes], End | None] = lambda data: None):
         self.transcript = Transcript(request)
         self._reader = LineReader()
+        self._last_words = last_words
+        self._size = 0
+        self._since = b""  # the last of what came after lhv's last line
+        self._dead = False
 
     @property
     def over(self) -> bool:
-        return self.transcript.over
+        return self.transcript.over or self._dead
+
+    @property
+    def grace(self) -> float:
+        """lhv's last act is to end the machine; a layer writes a dump before it does."""
+        return 4.0 if self._dead else 2.0
 
     @property
     def progress(self) -> int:
@@ -90,8 +100,16 @@ class LhvListener:
         return f"{line.kind} {line.fields.get('id', '')}".strip() if line else ""
 
     def feed(self, data: bytes) -> None:
+        lived = 0
         for line in self._reader.feed(data):
             self.transcript.feed(line)
+            lived = line.end
+        if lived:  # whoever had died
+            self._dead, self._since = False, b""
+        self._since += data[max(0, lived - self._size) :]
+        self._size += len(data)
+        self._dead = self._dead or self._last_words(self._since) is not None
+        self._since = self._since[-_WORDS_MAX:]
 
 
 def limits_for(timeout: float, cpus: int, steps: int) -> Limits:
@@ -195,7 +213,7 @@ def _token(name: str, items: Sequence[Item], first: int) -> str:
 
 
 def _run_boot(engine: Engine, request: Request, settings: Settings, name: str, out: GroupRun) -> int | None:
-    listener = LhvListener(request)
+    listener = LhvListener(request, engine.last_words)
     t = listener.transcript
     text = cmdline(request, settings, engine.exit_word)
     machine = Boot(request.cpus, settings.kernel(request.arch), text, memory_mb=settings.memory_mb)
@@ -203,8 +221,9 @@ def _run_boot(engine: Engine, request: Request, settings: Settings, name: str, o
     with boot_folder(settings.keep, name) as folder:
         limits = limits_for(settings.timeout, request.cpus, steps)
         watched, argv = boot(engine, machine, listener, limits, folder)
-    if not t.done and watched.end.verdict is not Verdict.INFRA:
-        watched.end = engine.last_words(watched.data) or watched.end
+    if watched.end.verdict is not Verdict.INFRA:
+        # lhv's `done` is the last word on what was printed before it.
+        watched.end = engine.last_words(watched.data[t.done.end if t.done else 0 :]) or watched.end
     if watched.end.verdict is Verdict.INFRA:
         # Not lhv's last words but this machine's trouble is the reason for what is missing.
         judgement = judge(Transcript(request), watched.end)
@@ -212,7 +231,7 @@ def _run_boot(engine: Engine, request: Request, settings: Settings, name: str, o
         judgement = judge(t, watched.end)
     info = BootInfo(argv, text, round(watched.cpu_seconds, 2), round(watched.wall_seconds, 2), items=len(t.records))
     info.first_end = next((r.end_tsc for r in t.records.values() if r.end_tsc is not None), None)
-    info.end = "done" if t.done else watched.end.text
+    info.end = "done" if t.done and not watched.end.below else watched.end.text
     info.caps = t.caps
     out.boots.append(info)
     _collect(request, t, judgement.seen, watched, out)

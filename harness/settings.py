@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.stacks import FOREIGN, WAYS, parse
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHS = ("i386", "amd64")
@@ -20,7 +21,8 @@ L1_TIMEOUT = 60.0  # the same for an image of whose progress nothing is known
 
 # Options that may be given several times and those with one value; run_tests.py and pytest have the same.
 LISTS = {
-    "stack": "bochs (default), bochs@VERSION, bochs:MODEL, qemu-tcg, qemu-kvm; with /xmhf-nest or /xmhf-nest-i386 behind it: that L0 below lhv",
+    "stack": "bochs (default), bochs@VERSION, bochs:MODEL, qemu-tcg, qemu-kvm; behind it /xmhf-nest, /xmhf-nest-i386 or "
+    "/l0 (see --l0): that L0 below lhv",
     "cpu_model": "CPU model of Bochs; default: haswell_4770, skylake_x, sandy_bridge_2600k; with --bochs or --l1 the first only",
     "arch": "i386, amd64; default both",
     "cpus": "number of CPUs; default 1 and 2",
@@ -36,8 +38,8 @@ VALUES = {
     "shard": "I/N: only the I-th of N parts",
     "l1": "multiboot kernel or disk image to run instead of lhv",
     "append": "with --l1: the kernel's command line",
-    "l0": "with a layer: somebody else's L0, a disk image that boots the second disk",
-    "l1_boot": "with a layer: how L0 gets lhv: module (default), or disk (the second BIOS disk)",
+    "l0": "somebody else's L0, a disk image that boots the second BIOS disk, where lhv is; of stacks with /l0 (default: bochs/l0)",
+    "l1_boot": "with /xmhf-nest: how it gets lhv: as a multiboot module (default), or from the second BIOS disk: module, disk",
     "bochs": "the Bochs to use",
     "timeout": "CPU seconds without progress, per CPU of the machine",
     "memory": "MiB of each machine; default 64",
@@ -64,7 +66,7 @@ class Settings:
     keep: str = ""
     build: Path = ROOT / "build"
     l0: str = ""
-    l1_boot: str = "module"
+    l1_boot: str = ""  # empty: module
     l1: str = ""
     append: str = ""
     expect: tuple[str, ...] = ()
@@ -73,7 +75,9 @@ class Settings:
     dump: int = 0
 
     def layer(self, name: str) -> Path:
-        """The kernel of an L0 of ours: xmhf-nest, or xmhf-nest-i386."""
+        """The file of a layer: somebody else's disk, or the kernel of xmhf-nest."""
+        if name == FOREIGN:
+            return Path(self.l0)
         arch = "i386" if name.endswith("-i386") else "amd64"
         return self.build / "xmhf-nest" / f"xmhf-nest-{arch}.elf"
 
@@ -90,8 +94,8 @@ def from_options(get: Callable[[str], Any]) -> Settings:
     foreign = bool(get("l1"))
     _check_combination(get, foreign)
     default = Settings()
-    return Settings(
-        stacks=words(get("stack")) or default.stacks,
+    out = Settings(
+        stacks=words(get("stack")) or ((f"bochs/{FOREIGN}",) if get("l0") else default.stacks),
         models=words(get("cpu_model")) or (() if foreign or get("bochs") else MODELS),
         archs=parse_archs(get("arch")) or default.archs,
         cpus=parse_cpus(get("cpus")) or ((1,) if foreign else default.cpus),
@@ -108,12 +112,14 @@ def from_options(get: Callable[[str], Any]) -> Settings:
         keep=str(Path(get("keep")).absolute()) if get("keep") else "",
         build=Path(get("build_dir")).absolute() if get("build_dir") else default.build,
         l0=str(Path(get("l0")).absolute()) if get("l0") else "",
-        l1_boot=parse_l1_boot(get("l1_boot") or ("disk" if get("l0") else "module"), bool(get("l0"))),
+        l1_boot=get("l1_boot") or "",
         l1=get("l1") or "",
         append=get("append") or "",
         expect=parse_regexes("--expect", get("expect")),
         reject=parse_regexes("--reject", get("reject")),
     )
+    check_layers(out)
+    return out
 
 
 def _check_combination(get: Callable[[str], Any], foreign: bool) -> None:
@@ -126,12 +132,30 @@ def _check_combination(get: Callable[[str], Any], foreign: bool) -> None:
             raise UsageError(f"--{name} {'makes no sense with' if foreign else 'needs'} --l1")
 
 
-def parse_l1_boot(text: str, own_l0: bool) -> str:
-    if text not in ("module", "disk"):
-        raise UsageError(f"--l1-boot {text}: must be module or disk")
-    if own_l0 and text == "module":
-        raise UsageError("--l0 boots the second disk: --l1-boot module makes no sense with it")
-    return text
+def check_layers(settings: Settings) -> None:
+    """Options that are about layers, held against the stacks."""
+    way = settings.l1_boot
+    if way and way not in WAYS:
+        raise UsageError(f"--l1-boot {way}: must be {' or '.join(WAYS)}")
+    layers = {layer for spec in settings.stacks for layer in parse(spec).layers}
+    if settings.l0 and FOREIGN not in layers:
+        raise UsageError(f"--l0 needs a stack that ends in /{FOREIGN}, for example bochs/{FOREIGN}")
+    if FOREIGN in layers:
+        if not settings.l0:
+            raise UsageError(f"/{FOREIGN} needs --l0 IMAGE")
+        _check_disk(Path(settings.l0))
+    if way and not layers - {FOREIGN}:
+        raise UsageError("--l1-boot needs a stack with a layer that can be booted in several ways, for example bochs/xmhf-nest")
+
+
+def _check_disk(path: Path) -> None:
+    try:
+        with path.open("rb") as f:
+            sector = f.read(512)
+    except OSError as e:
+        raise UsageError(f"--l0 {path}: {e.strerror}") from e
+    if sector[510:] != b"\x55\xaa":
+        raise UsageError(f"--l0 {path}: not a disk image with a boot sector")
 
 
 def _program(name: str) -> str:

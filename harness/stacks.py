@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Names of stacks: ENGINE[@VERSION][:MODEL][/LAYER...], outermost first: bochs, bochs@2.7:tigerlake, bochs/kvm-6.1."""
+"""Names of stacks: ENGINE[@VERSION][:MODEL][/LAYER[+disk]], outermost first: bochs, bochs@2.7:tigerlake/xmhf-nest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from harness.errors import UsageError
 
 DEFAULT_MODELS = {"bochs": "corei7_haswell_4770", "qemu-tcg": "max", "qemu-kvm": "host"}
 # Layers that can be put between an engine and lhv, and the architectures of lhv that run on them.
-LAYERS: dict[str, tuple[str, ...]] = {"xmhf-nest": ("i386", "amd64"), "xmhf-nest-i386": ("i386",)}
+FOREIGN = "l0"  # somebody else's, a disk image that --l0 names
+LAYERS: dict[str, tuple[str, ...]] = {
+    "xmhf-nest": ("i386", "amd64"), "xmhf-nest-i386": ("i386",), FOREIGN: ("i386", "amd64"),
+}  # fmt: skip
+# How a layer gets lhv: as a multiboot module, or from the second BIOS disk.
+WAYS = ("module", "disk")
 
 _SPEC = re.compile(r"(?P<engine>[a-z][a-z-]*)(@(?P<version>[0-9][0-9.]*))?(:(?P<model>[A-Za-z0-9_.,+-]+))?")
 
@@ -22,6 +27,7 @@ class Stack:
     version: str  # as asked for; empty: the best there is
     model: str
     layers: tuple[str, ...] = ()
+    way: str = WAYS[0]
 
     def runs(self, arch: str) -> bool:
         return all(arch in LAYERS[layer] for layer in self.layers)
@@ -29,40 +35,50 @@ class Stack:
     @property
     def below(self) -> Stack | None:
         """Without the innermost layer: what shows whose fault it is."""
-        return replace(self, layers=self.layers[:-1]) if self.layers else None
+        return replace(self, layers=self.layers[:-1], way=WAYS[0]) if self.layers else None
 
     @property
     def name(self) -> str:
-        """Canonical; the default model isn't told."""
+        """Canonical; the default model and the default way aren't told."""
         version = f"@{self.version}" if self.version else ""
         model = "" if self.model == DEFAULT_MODELS[self.engine] else f":{self.model}"
-        return "/".join([f"{self.engine}{version}{model}", *self.layers])
+        name = "/".join([f"{self.engine}{version}{model}", *self.layers])
+        return name if self.way == WAYS[0] or FOREIGN in self.layers else f"{name}+{self.way}"
 
 
-def parse(spec: str) -> Stack:
+def parse(spec: str, way: str = "") -> Stack:
+    """way: of a layer that doesn't say it itself."""
     first, *layers = spec.split("/")
     match = _SPEC.fullmatch(first)
     if not match or match["engine"] not in DEFAULT_MODELS:
         raise UsageError(f"--stack {spec}: unknown; engines are {', '.join(DEFAULT_MODELS)} (engine[@version][:model])")
-    for layer in layers:
-        if layer not in LAYERS:
-            known = ", ".join(sorted(LAYERS)) or "none in this version"
-            raise UsageError(f"--stack {spec}: unknown layer {layer!r} (known: {known})")
     if len(layers) > 1:
         raise UsageError(f"--stack {spec}: one layer at most")
+    if layers:
+        layer, plus, own = layers[0].partition("+")
+        if layer not in LAYERS:
+            raise UsageError(f"--stack {spec}: unknown layer {layer!r} (known: {', '.join(sorted(LAYERS))})")
+        if plus and own not in WAYS:
+            raise UsageError(f"--stack {spec}: behind the + must be one of {', '.join(WAYS)}")
+        layers, way = [layer], own or way
+        if layer == FOREIGN:
+            if own == "module":
+                raise UsageError(f"--stack {spec}: somebody else's L0 boots the second disk")
+            way = "disk"
     engine, version = match["engine"], match["version"] or ""
     if version and engine != "bochs":
         raise UsageError(f"--stack {spec}: a version can be chosen for bochs only")
-    return Stack(engine, version, match["model"] or DEFAULT_MODELS[engine], tuple(layers))
+    model = match["model"] or DEFAULT_MODELS[engine]
+    return Stack(engine, version, model, tuple(layers), way if layers and way else WAYS[0])
 
 
-def expand(specs: Iterable[str], models: Iterable[str]) -> list[Stack]:
+def expand(specs: Iterable[str], models: Iterable[str], way: str = "") -> list[Stack]:
     """Each stack with each model (of Bochs; a stack that names its model keeps it), without repetitions."""
     out: dict[str, Stack] = {}
     models = list(models)
     for spec in specs:
-        stack = parse(spec)
+        stack = parse(spec, way)
         free = stack.engine == "bochs" and ":" not in spec
-        variants = [Stack(stack.engine, stack.version, m, stack.layers) for m in models] if free and models else [stack]
+        variants = [replace(stack, model=m) for m in models] if free and models else [stack]
         out.update((s.name, s) for s in variants)
     return list(out.values())

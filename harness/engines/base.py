@@ -56,7 +56,7 @@ class Engine(ABC):
         """
 
     def last_words(self, com1: bytes) -> End | None:
-        """Asked when lhv didn't get to its end: do other layers say on COM1 why?"""
+        """Does a layer between the emulator and lhv say on COM1 that it died?"""
         return None
 
     @abstractmethod

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import plan
 from harness.plan import Case
 from harness.rows import Payload, Row, exit_code, infra_rows, summary
 from harness.settings import Settings
@@ -24,6 +25,7 @@ class Collector:
         self.boots: dict[str, Row] = {}
         self.logs: dict[str, str] = {}
         self.warnings: list[str] = []
+        self.notes = [] if settings.l1 else plan.not_planned(settings)
         self.interrupted = False
 
     def add(self, case_id: str, payload: Payload) -> list[Row]:
@@ -68,6 +70,7 @@ class Collector:
             "boots": self.boots,
             "logs": self.logs,
             "warnings": self.warnings,
+            "notes": self.notes,
         }
 
 

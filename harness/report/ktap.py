@@ -27,6 +27,8 @@ def result_line(row: Row, number: int, name: str) -> str:
     if outcome is Outcome.UNEXPECTED_GOOD:
         return f"not ok {number} {name} # ERROR unexpectedly good, {clean(row['note'])}"
     directive = _FAILURES.get(verdict, f"{verdict}: ")
+    if reason.startswith(f"{verdict} of "):  # whose it is
+        directive = ""
     note = f" ({clean(row['note'])})" if row["note"] else ""
     return f"not ok {number} {name} # {directive}{reason}{note}"
 

@@ -6,6 +6,7 @@
     {"start": "die"}        ends at once, as Bochs does with a bad configuration
     {"start": "silent"}     runs and says nothing
     {"start": "reset"}      triple fault before the first line
+    {"before": "..."}       another layer's output before lhv's; then hangs if "then" is "hang"
     {"text": "..."}         another kernel's output instead of lhv's; then hangs if "then" is "hang"
     {"burn": true}          uses CPU time when it hangs
     {"version": "3.0"}      what it says it is
@@ -55,6 +56,9 @@ def main() -> int:
         if "text" in script:
             out.write(script["text"].encode("latin-1"))
             return hang(script) if script.get("then") == "hang" else 0
+        out.write(script.get("before", "").encode("latin-1"))
+        if script.get("then") == "hang":
+            return hang(script)
         options = parse(json.loads(Path("boot.json").read_text())["cmdline"])
         guest = Guest(options, script.get("arch", "amd64"), script.get("items", {}))
         try:

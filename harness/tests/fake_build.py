@@ -44,9 +44,11 @@ def elf(section: bytes) -> bytes:
 
 
 def make(folder: Path) -> Path:
-    (folder / "lhv").mkdir(parents=True)
+    for name in ("lhv", "xmhf-nest"):
+        (folder / name).mkdir(parents=True)
     rows = [asdict(o) for o in TABLE.options]
     (folder / "tables.json").write_text(json.dumps({"options": rows}))
     for arch in ("i386", "amd64"):
         (folder / "lhv" / f"lhv-{arch}.elf").write_bytes(elf(records()))
+        (folder / "xmhf-nest" / f"xmhf-nest-{arch}.elf").write_bytes(elf(b"L0"))
     return folder

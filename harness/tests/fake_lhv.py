@@ -3,6 +3,7 @@
 
 `behaviour` maps an item or result (without the CPU) to what shall become of it:
     bad, error, skip:CAPABILITY, hang, crash, panic, missing, twice, stray, noend; of `done`: missing
+    l0panic, l0panic:halt, l0panic:go_on: the layer below prints its panic, and the machine ends, sleeps, goes on; also of `done`
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ TABLE = OptionTable([
 ])  # fmt: skip
 TESTS = ("ept/violation", "intr/window", "smp/two")
 CANARIES = ("canary/fail", "canary/hang")
+
+
+L0_LINE = b"xmhf-nest: version=1 arch=amd64 cpus=1\r\n"
+L0_PANIC = b"xmhf-nest: PANIC cpu=0 at=xmhf-nest/exit.c:7 exit of L1 for reason 0x21\r\nxmhf-nest:   GUEST_RIP=0x1234\r\n"
 
 
 class Hang(Exception):
@@ -76,6 +81,7 @@ class Guest:
             if what == "panic":
                 yield self.line("panic", cpu=0, at="lhv/x.c:1", text="it broke")
                 raise Crash
+            yield from self.layer(what)
             for name in names:
                 for cpu in range(cpus if id.startswith("opt/") else 1):
                     yield from self.result(name, cpu, counts)
@@ -85,6 +91,18 @@ class Guest:
                 yield self.line("end", n=n, id=id, tsc=self.tsc)
         if self.behaviour.get("done") != "missing":
             yield self.line("done", items=len(items) - first, tsc=self.tsc, **{k.lower(): v for k, v in counts.items()})
+        yield from self.layer(self.behaviour.get("done", ""))
+
+    def layer(self, what: str) -> Iterator[bytes]:
+        """The one that lhv runs on."""
+        panic, _, then = what.partition(":")
+        if panic != "l0panic":
+            return
+        yield b"lhv 00" + L0_PANIC  # in the middle of a line of another CPU
+        if then == "halt":
+            raise Hang
+        if then != "go_on":
+            raise Crash
 
     def result(self, name: str, cpu: int, counts: dict[str, int]) -> Iterator[bytes]:
         what, _, argument = self.behaviour.get(name, "good").partition(":")
