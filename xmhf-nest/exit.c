@@ -199,6 +199,8 @@ u32 exit_handle(struct gregs *g)
 		smp_answer(c);
 	if (c->noted_init || c->noted_sipi >= 0)
 		smp_settle(c);
+	if (c->state != L1_RUNNING)
+		smp_wait_to_run(c);
 	if (c->nmi_pending)
 		nmi_pass(c);
 	return how_to_enter(c);

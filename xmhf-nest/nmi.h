@@ -8,8 +8,8 @@
 /* From arch/exit.asm, in the NMI; leaves NMIs blocked on this CPU. */
 void nmi_in_l0(void *stack);
 /*
- * Before an entry, NMIs blocked since: sends the NMI again, to this CPU. It stays pending until the entry, which sets
- * blocking as the VMCS says and delivers it with the CPU's own priorities, behind an injected event.
+ * Before an entry, NMIs blocked since: injects the NMI if that is all there is to it. Else it's sent again, to this CPU: it
+ * stays pending until the entry, which sets blocking as the VMCS says, and the CPU delivers it by its own priorities.
  */
 void nmi_pass(struct cpu *c);
 

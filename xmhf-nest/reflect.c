@@ -82,7 +82,7 @@ static void vmx_abort(struct cpu *c, u32 number)
 	if (page)
 		page->abort = number;
 	log_line("L1: VMX abort %u cpu=%u", number, c->number);
-	vmcs01_park(c);
+	vmcs01_init_state(c);
 	c->state = L1_SHUTDOWN;
 }
 

@@ -13,7 +13,9 @@
 #include "xmhf-nest/vmx.h"
 
 #define AP_PAGE 0x8000u  /* boot.asm */
-#define KICK_AGAIN 3000u /* rounds of waiting */
+/* Rounds of waiting. CPUs that wait in L0 answer at once; some hosts never get rid of an INIT that wasn't needed. */
+#define KICK_FIRST 200u
+#define KICK_AGAIN 3000u
 
 extern u8 ap_trampoline[], ap_trampoline_end[];
 extern u32 ap_cr3, ap_stacks[64];
@@ -35,6 +37,7 @@ void ap_main(u32 ticket)
 	nested_init(c);
 	c->launched01 = true;
 	__atomic_fetch_add(&started, 1, __ATOMIC_ACQ_REL);
+	smp_wait_to_run(c);
 	enter_first(c->regs);
 }
 
@@ -131,7 +134,7 @@ void smp_ask(struct cpu *c, u32 mask, u32 request, u32 vector)
 			__atomic_fetch_or(&nest_public[i].asked, request, __ATOMIC_RELEASE);
 		}
 	for (u32 round = 0; !all_answered(mask); round++) {
-		if (round % KICK_AGAIN == 0)
+		if (round % KICK_AGAIN == KICK_FIRST)
 			kick(mask);
 		smp_answer(c);
 		cpu_pause();
@@ -163,12 +166,22 @@ void smp_settle(struct cpu *c)
 	if (c->noted_init) {
 		c->noted_init = false;
 		apic_reset();
-		vmcs01_park(c);
+		vmcs01_init_state(c);
 		c->state = L1_WAIT_SIPI;
 	}
 	if (c->state == L1_WAIT_SIPI && c->noted_sipi >= 0) {
 		vmcs01_sipi(c, (u32)c->noted_sipi);
 		c->state = L1_RUNNING;
 		c->noted_sipi = -1;
+		c->nmi_pending = false; /* NMIs are dropped while a CPU waits for a SIPI */
+	}
+}
+
+void smp_wait_to_run(struct cpu *c)
+{
+	while (c->state != L1_RUNNING) {
+		cpu_pause();
+		smp_answer(c);
+		smp_settle(c);
 	}
 }

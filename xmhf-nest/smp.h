@@ -25,6 +25,8 @@ void smp_answer(struct cpu *c);
 void smp_settle(struct cpu *c);
 /* EPT01 changed: when this returns, no CPU uses the old one, or an EPT02 made of it. */
 void smp_flush_all(struct cpu *c);
+/* Returns when L1 runs on this CPU: at once, or when a SIPI has come; after a VMX abort never. */
+void smp_wait_to_run(struct cpu *c);
 /* L1 sends INIT or a SIPI to CPUs (mask by number, own bit allowed). */
 void smp_l1_init(struct cpu *c, u32 mask);
 void smp_l1_sipi(struct cpu *c, u32 mask, u32 vector);

@@ -216,17 +216,8 @@ void vmcs01_init_state(struct cpu *c)
 void vmcs01_sipi(struct cpu *c, u32 vector)
 {
 	vmcs01_init_state(c);
-	vmcs_write(VMCS_pin_based_controls, control(CTL_PIN, 0));
 	segment(VMCS_guest_cs_selector, vector << 8, vector << 12, AR_CODE16);
 	vmcs_write(VMCS_guest_rip, 0);
-}
-
-/* NMIs exit, so that they neither wake it nor stay: a CPU that waits for a SIPI drops them. */
-void vmcs01_park(struct cpu *c)
-{
-	vmcs01_init_state(c);
-	vmcs_write(VMCS_pin_based_controls, control(CTL_PIN, PIN_nmi_exiting));
-	vmcs_write(VMCS_guest_activity_state, 1); /* HLT */
 }
 
 void vmx_start(struct cpu *c)
@@ -249,7 +240,7 @@ void vmx_start(struct cpu *c)
 	vmcs_load(&c->vmcs01);
 	vmcs_host_state(c);
 	controls01();
-	vmcs01_park(c);
+	vmcs01_init_state(c);
 	c->state = L1_WAIT_SIPI;
 	invept_all();
 }

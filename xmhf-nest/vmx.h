@@ -32,8 +32,6 @@ u64 vmcs_new(void); /* an empty VMCS, VMCLEARed */
 void vmcs01_init_state(struct cpu *c);
 /* INIT state, but active in real mode at the SIPI's vector. */
 void vmcs01_sipi(struct cpu *c, u32 vector);
-/* Halted in a state in which nothing wakes it but L0. */
-void vmcs01_park(struct cpu *c);
 
 /* INVEPT and INVVPID on this CPU; L0's mistakes panic. */
 void invept_all(void);
