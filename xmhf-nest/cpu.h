@@ -24,7 +24,7 @@ enum l1_state { L1_RUNNING, L1_WAIT_SIPI, L1_SHUTDOWN };
 /* What other CPUs may write: requests, answered at the next exit (smp.c). */
 struct cpu_public {
 	u32 asked; /* enum smp_request bits; the CPU itself clears them */
-	u32 sipi;  /* vector of the SIPI asked for */
+	u8 sipi;   /* vector of the SIPI asked for */
 };
 
 /*
@@ -42,10 +42,16 @@ struct cpu {
 	bool launching; /* the last entry was a VMLAUNCH */
 	bool start01;   /* VMCS01's guest state is fresh: nothing of the exit counts any more */
 	u64 vmxon_region, vmcs01, vmcs02;
-	bool nmi_pending; /* an NMI arrived in L0 and waits for the guest */
-	u8 state;         /* enum l1_state */
-	bool noted_init;  /* INIT by L1 that has not taken effect yet */
-	s32 noted_sipi;   /* vector of such a SIPI, or -1 */
+	union {
+		u32 before_entry; /* nonzero: something to do */
+		struct {
+			u8 state;         /* enum l1_state; L1_RUNNING is 0 */
+			bool nmi_pending; /* an NMI arrived in L0 and waits for the guest */
+			bool noted_init;  /* INIT by L1 that has not taken effect yet */
+			bool noted_sipi;  /* such a SIPI */
+		};
+	};
+	u8 sipi; /* its vector */
 	struct vmcs12_cpu nested;
 	struct ept02 ept02;
 	struct fetch_line fetch[FETCH_LINES];
@@ -68,7 +74,7 @@ void exit_entry(void);
 void enter_first(struct gregs *g) __attribute__((noreturn));
 ulong vmcs_get(u32 field);
 void vmcs_put(u32 field, ulong value);
-void vmcs_put_list(const struct vmcs_slot *list, u32 count, const void *values);
+void vmcs_put_list(const struct vmcs_slot *list, u32 count, const void *values); /* count: even, not 0 */
 void vmcs_load(const u64 *pa);
 void nmi_entry(void);
 u32 xsetbv_raw(u32 index, u32 low, u32 high); /* 0: done, 3: faulted */

@@ -187,6 +187,14 @@ static u32 how_to_enter(struct cpu *c)
 	return c->launching;
 }
 
+static void before_entry(struct cpu *c)
+{
+	smp_settle(c);
+	smp_wait_to_run(c);
+	if (c->nmi_pending)
+		nmi_pass(c);
+}
+
 u32 exit_handle(struct gregs *g)
 {
 	struct cpu *c = cpu_of(g);
@@ -197,12 +205,8 @@ u32 exit_handle(struct gregs *g)
 		l1_exit(c);
 	if (__atomic_load_n(&nest_public[c->number].asked, __ATOMIC_ACQUIRE))
 		smp_answer(c);
-	if (c->noted_init || c->noted_sipi >= 0)
-		smp_settle(c);
-	if (c->state != L1_RUNNING)
-		smp_wait_to_run(c);
-	if (c->nmi_pending)
-		nmi_pass(c);
+	if (c->before_entry)
+		before_entry(c);
 	return how_to_enter(c);
 }
 

@@ -92,7 +92,6 @@ static void cpus_make(u32 count)
 		c->number = i;
 		/* One word of padding above (arch/exit.asm), and 16-byte alignment on i386 as well. */
 		c->regs = (struct gregs *)((ulong)c + CPU_BLOCK - sizeof(ulong) - sizeof(struct gregs));
-		c->noted_sipi = -1;
 		c->nested.current = VMCS12_NONE;
 		ept02_init(&c->ept02);
 		nest_cpus[i] = c;

@@ -68,6 +68,8 @@ static const struct vmcs_slot constant_slots[] = {
 	CONST(pending_debug_exceptions, K_0),
 };
 
+_Static_assert(ARRAY_SIZE(host_slots) % 2 == 0 && ARRAY_SIZE(constant_slots) % 2 == 0, "vmcs_put_list");
+
 /* What L1's state takes over from L2, read while VMCS02 is current. */
 struct from_l2 {
 	u64 efer;

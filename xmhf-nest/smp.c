@@ -96,11 +96,13 @@ void smp_answer(struct cpu *c)
 		flush(c);
 	if (asked & ASK_INIT) {
 		c->noted_init = true;
-		c->noted_sipi = -1;
+		c->noted_sipi = false;
 	}
 	/* Only the first SIPI counts, and only behind an INIT (SDM: "Typical AP Initialization Sequence"). */
-	if (asked & ASK_SIPI && c->noted_sipi < 0 && (c->noted_init || c->state == L1_WAIT_SIPI))
-		c->noted_sipi = (s32)p->sipi;
+	if (asked & ASK_SIPI && !c->noted_sipi && (c->noted_init || c->state == L1_WAIT_SIPI)) {
+		c->noted_sipi = true;
+		c->sipi = p->sipi;
+	}
 	__atomic_fetch_and(&p->asked, ~asked, __ATOMIC_RELEASE);
 }
 
@@ -130,7 +132,7 @@ void smp_ask(struct cpu *c, u32 mask, u32 request, u32 vector)
 	}
 	for (u32 i = 0; i < nest_cpu_count; i++)
 		if (mask >> i & 1) {
-			nest_public[i].sipi = vector;
+			nest_public[i].sipi = (u8)vector;
 			__atomic_fetch_or(&nest_public[i].asked, request, __ATOMIC_RELEASE);
 		}
 	for (u32 round = 0; !all_answered(mask); round++) {
@@ -148,7 +150,7 @@ void smp_l1_init(struct cpu *c, u32 mask)
 
 	if (mask & own) {
 		c->noted_init = true;
-		c->noted_sipi = -1;
+		c->noted_sipi = false;
 	}
 	smp_ask(c, mask & ~own, ASK_INIT, 0);
 }
@@ -169,10 +171,10 @@ void smp_settle(struct cpu *c)
 		vmcs01_init_state(c);
 		c->state = L1_WAIT_SIPI;
 	}
-	if (c->state == L1_WAIT_SIPI && c->noted_sipi >= 0) {
-		vmcs01_sipi(c, (u32)c->noted_sipi);
+	if (c->state == L1_WAIT_SIPI && c->noted_sipi) {
+		vmcs01_sipi(c, c->sipi);
 		c->state = L1_RUNNING;
-		c->noted_sipi = -1;
+		c->noted_sipi = false;
 		c->nmi_pending = false; /* NMIs are dropped while a CPU waits for a SIPI */
 	}
 }

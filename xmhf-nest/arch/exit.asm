@@ -128,16 +128,21 @@ bad_access:                     ; the field is in rdi or on the stack: the calle
 %endif
 
 ; void vmcs_put_list(const struct vmcs_slot *list, u32 count, const void *values)
-; struct vmcs_slot { u16 field, offset; }: VMWRITE of the word at values + offset to the field, count times, at least once.
+; struct vmcs_slot { u16 field, offset; }: VMWRITE of the word at values + offset to the field, count times; count is even
+; and not 0.
 FN vmcs_put_list
 %ifdef AMD64
 .next:
-  movzx ecx, word [rdi]
-  movzx eax, word [rdi + 2]
+%assign i 0
+%rep 2
+  movzx ecx, word [rdi + i]
+  movzx eax, word [rdi + i + 2]
   vmwrite rcx, [rdx + rax]
   jbe .bad
-  add rdi, 4
-  dec esi
+%assign i i + 4
+%endrep
+  add rdi, 8
+  sub esi, 2
   jnz .next
   ret
 .bad:
@@ -150,12 +155,16 @@ FN vmcs_put_list
   mov ebx, [esp + 16]
   mov edx, [esp + 20]
 .next:
-  movzx ecx, word [esi]
-  movzx eax, word [esi + 2]
+%assign i 0
+%rep 2
+  movzx ecx, word [esi + i]
+  movzx eax, word [esi + i + 2]
   vmwrite ecx, [edx + eax]
   jbe .bad
-  add esi, 4
-  dec ebx
+%assign i i + 4
+%endrep
+  add esi, 8
+  sub ebx, 2
   jnz .next
   pop esi
   pop ebx
