@@ -67,6 +67,7 @@ class Expectations:
     hidden: tuple[Hidden, ...] = ()  # of a layer: what of the data of the layers below doesn't count
     lacks: frozenset[str] = frozenset()  # of a layer: capabilities that it rightly doesn't offer
     offers: frozenset[str] = frozenset()  # of a layer: its own, that no CPU has
+    layer_options: tuple[str, ...] = ()  # of an engine: what a layer of ours must be told to run on it
 
     def over(self, below: Expectations) -> Expectations:
         """This layer's data on top of that of what it runs on: L2 is executed by the same CPU."""
@@ -155,7 +156,7 @@ def parse(text: str, where: str) -> Expectations:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise EnvironmentProblem(f"{where}: {e}") from e
-    _check_keys(where, data, {"schema"}, {"models", "known", "hidden", "lacks", "offers"})
+    _check_keys(where, data, {"schema"}, {"models", "known", "hidden", "lacks", "offers", "layer_options"})
     if data["schema"] != 1:
         raise EnvironmentProblem(f"{where}: schema must be 1")
     absent = {}
@@ -167,8 +168,9 @@ def parse(text: str, where: str) -> Expectations:
         absent[model] = frozenset(names)
     known = [_parse_known(f"{where}: known[{i}]", e) for i, e in enumerate(data.get("known", []))]
     hidden = [_parse_hidden(f"{where}: hidden[{i}]", e) for i, e in enumerate(data.get("hidden", []))]
+    options = _strings(f"{where}: layer_options", data["layer_options"]) if "layer_options" in data else ()
     lacks, offers = (frozenset(_strings(f"{where}: {k}", data[k]) if k in data else ()) for k in ("lacks", "offers"))
-    return Expectations(where, absent, tuple(known), tuple(hidden), lacks, offers)
+    return Expectations(where, absent, tuple(known), tuple(hidden), lacks, offers, options)
 
 
 def load(path: Path) -> Expectations:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import engines
+from harness import engines, expectations
 from harness.engines import Boot, Engine, Launch
 from harness.errors import EnvironmentProblem
 from harness.judge import End
@@ -28,8 +28,9 @@ def find(stack: Stack, settings: Settings) -> Engine:
         return engine
     layer = stack.layers[-1]
     return LayeredEngine(
-        engine.name, engine.version, engine.model, engine.skip, engine, settings.layer(layer), layer == FOREIGN, stack.way
-    )
+        engine.name, engine.version, engine.model, engine.skip, engine, settings.layer(layer), layer == FOREIGN, stack.way,
+        expectations.of_host(engine.name, engine.version).layer_options,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class LayeredEngine(Engine):
     layer: Path = Path()  # a kernel of ours, or somebody else's disk
     foreign: bool = False
     way: str = "module"
+    options: tuple[str, ...] = ()  # for a layer of ours
 
     @property
     def engine(self) -> Engine:
@@ -62,7 +64,7 @@ class LayeredEngine(Engine):
         if not self.layer.is_file():
             hint = "" if self.foreign else ": run `make xmhf-nest`"
             raise EnvironmentProblem(f"{self.layer} isn't there{hint}")
-        own = f"exit={self.exit_word}"
+        own = " ".join((f"exit={self.exit_word}", *self.options))
         if self.way == "module":
             if boot.kernel is None:
                 raise EnvironmentProblem("a disk image as L1 needs --l1-boot disk")

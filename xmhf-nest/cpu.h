@@ -52,6 +52,7 @@ struct cpu {
 		};
 	};
 	u8 sipi; /* its vector */
+	u32 timer_beyond; /* of L1's preemption timer, behind what VMCS02 counts (poll.c) */
 	struct vmcs12_cpu nested;
 	struct ept02 ept02;
 	struct fetch_line fetch[FETCH_LINES];

@@ -10,6 +10,7 @@
 #include "xmhf-nest/log.h"
 #include "xmhf-nest/mem.h"
 #include "xmhf-nest/nested.h"
+#include "xmhf-nest/poll.h"
 #include "xmhf-nest/vmx.h"
 
 #define BLOCKING_MOV_SS 2u
@@ -59,12 +60,14 @@ static void controls02(struct cpu *c)
 {
 	struct vmcs12_cpu *n = &c->nested;
 	u32 exit = VMEXIT_save_ia32_efer | VMEXIT_load_ia32_efer | VMEXIT_save_debug_controls;
+	u32 pin = poll_ticks ? PIN_activate_preemption_timer : 0;
 
 	if (sizeof(ulong) == 8)
 		exit |= VMEXIT_host_address_space_size;
 	/* L0's own exits mustn't start the timer anew. */
 	if (n->v[VI_pin_based_controls] & PIN_activate_preemption_timer)
 		exit |= VMEXIT_save_preemption_timer & (u32)(caps_cpu.ctl[CTL_VMEXIT] >> 32);
+	vmcs_write(VMCS_pin_based_controls, with_must(CTL_PIN, n->v[VI_pin_based_controls] | pin));
 	vmcs_write(VMCS_primary_proc_based_controls,
 		   with_must(CTL_PROC, n->v[VI_primary_proc_based_controls] | (u32)PROC_activate_secondary_controls));
 	vmcs_write(VMCS_secondary_proc_based_controls, with_must(CTL_PROC2, n->proc2 | PROC2_enable_ept));
@@ -261,7 +264,9 @@ static void prepare(struct cpu *c, const struct inherited *from)
 		controls02(c);
 	n->changed = 0;
 	debug_and_efer(c, from);
-	if (n->v[VI_pin_based_controls] & PIN_activate_preemption_timer)
+	if (poll_ticks)
+		poll_arm(c);
+	else if (n->v[VI_pin_based_controls] & PIN_activate_preemption_timer)
 		bring_own(c, VI_preemption_timer_value);
 	if (n->v[VI_primary_proc_based_controls] & PROC_use_msr_bitmaps)
 		msr_bitmap02(c);

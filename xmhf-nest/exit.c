@@ -110,7 +110,7 @@ static void triple_fault(struct cpu *c)
 
 static void nothing(struct cpu *c)
 {
-	(void)c; /* a kick, or an NMI that a CPU waiting for a SIPI drops */
+	(void)c; /* a kick, or a look */
 }
 
 static void undefined(struct cpu *c)
@@ -165,6 +165,7 @@ static void (*const handlers[])(struct cpu *) = {
 	[EXIT_invept] = l1_invept,
 	[EXIT_invvpid] = l1_invvpid,
 	[EXIT_xsetbv] = xsetbv,
+	[EXIT_preemption_timer] = nothing,
 };
 
 static void l1_exit(struct cpu *c)

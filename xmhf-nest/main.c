@@ -10,6 +10,7 @@
 #include "xmhf-nest/log.h"
 #include "xmhf-nest/mem.h"
 #include "xmhf-nest/nested.h"
+#include "xmhf-nest/poll.h"
 #include "xmhf-nest/private.h"
 #include "xmhf-nest/smp.h"
 #include "xmhf-nest/tables.h"
@@ -118,6 +119,8 @@ static void run(void *cpu)
 	tables_init();
 	tables_load();
 	caps_init();
+	if (nest_cpu_count > 1 && !strncmp(option("kick="), "timer", 5))
+		poll_init();
 	vmcs12_init();
 	ept01_init(caps_cpu.ept_vpid & EPT_CAP_1G ? 3 : 2);
 	msr_bitmap_init();

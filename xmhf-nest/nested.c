@@ -9,6 +9,7 @@
 #include "xmhf-nest/log.h"
 #include "xmhf-nest/mem.h"
 #include "xmhf-nest/mmio.h"
+#include "xmhf-nest/poll.h"
 #include "xmhf-nest/route.h"
 #include "xmhf-nest/smp.h"
 #include "xmhf-nest/vmx.h"
@@ -107,7 +108,9 @@ void nested_exit(struct cpu *c)
 	c->nested.launched = true;
 	if (basic == EXIT_rdmsr || basic == EXIT_wrmsr)
 		msr_l1 = l1_wants_msr(c, basic == EXIT_wrmsr);
-	if (l0_wants(basic, msr_l1))
+	if (basic == EXIT_preemption_timer && poll_ticks && poll_expired(c))
+		resume_interrupted(0);
+	else if (l0_wants(basic, msr_l1))
 		for_l0(c, basic);
 	else
 		reflect_exit(c, c->reason, vmcs_read(VMCS_exit_qualification));

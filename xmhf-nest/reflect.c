@@ -9,6 +9,7 @@
 #include "xmhf-nest/log.h"
 #include "xmhf-nest/mem.h"
 #include "xmhf-nest/nested.h"
+#include "xmhf-nest/poll.h"
 #include "xmhf-nest/smp.h"
 #include "xmhf-nest/vmx.h"
 
@@ -153,7 +154,9 @@ static void bring_back(struct cpu *c)
 		bit_mark(n->stale, VI_guest_dr7);
 		bit_mark(n->stale, VI_guest_ia32_debugctl);
 	}
-	if (exit & VMEXIT_save_preemption_timer)
+	if (poll_ticks)
+		poll_save(c);
+	else if (exit & VMEXIT_save_preemption_timer)
 		bit_mark(n->stale, VI_preemption_timer_value);
 	n->v[VI_vm_entry_interruption_info] &= ~(u64)INFO_VALID;
 	/* The CPU stores LMA there (SDM: "Saving Control Registers, Debug Registers, and MSRs"). */

@@ -9,6 +9,7 @@
 #include "xmhf-nest/log.h"
 #include "xmhf-nest/mem.h"
 #include "xmhf-nest/nested.h"
+#include "xmhf-nest/poll.h"
 #include "xmhf-nest/tables.h"
 #include "xmhf-nest/vmx.h"
 
@@ -108,6 +109,8 @@ void smp_answer(struct cpu *c)
 
 static void kick(u32 mask)
 {
+	if (poll_ticks)
+		return;
 	for (u32 i = 0; i < nest_cpu_count; i++)
 		if (mask >> i & 1 && __atomic_load_n(&nest_public[i].asked, __ATOMIC_ACQUIRE))
 			apic_send_init(nest_cpus[i]->apic_id);

@@ -9,6 +9,7 @@
 #include "xmhf-nest/log.h"
 #include "xmhf-nest/mem.h"
 #include "xmhf-nest/nested.h"
+#include "xmhf-nest/poll.h"
 #include "xmhf-nest/tables.h"
 #include "xmhf-nest/vmx.h"
 
@@ -132,7 +133,9 @@ static void controls01(void)
 		proc2 |= PROC2_enable_vpid;
 		vmcs_write(VMCS_vpid, VPID_L1);
 	}
-	vmcs_write(VMCS_pin_based_controls, control(CTL_PIN, 0));
+	vmcs_write(VMCS_pin_based_controls, control(CTL_PIN, poll_ticks ? PIN_activate_preemption_timer : 0));
+	if (poll_ticks)
+		vmcs_write(VMCS_preemption_timer_value, poll_ticks);
 	vmcs_write(VMCS_primary_proc_based_controls,
 		   control(CTL_PROC, (u32)PROC_activate_secondary_controls | PROC_use_msr_bitmaps));
 	vmcs_write(VMCS_secondary_proc_based_controls, control(CTL_PROC2, proc2));

@@ -92,13 +92,25 @@ class Recorder(Engine):
         return End(Verdict.CRASH, "ended")
 
 
-def booted(spec: str, settings: Settings, boot: Boot) -> Boot:
+def booted(spec: str, settings: Settings, boot: Boot, options: tuple[str, ...] = ()) -> Boot:
     below, stack = Recorder(), parse(spec)
     engine = LayeredEngine(
-        "bochs", "9.0", "a_model", "", below, settings.layer(stack.layers[-1]), stack.layers[-1] == "l0", stack.way
+        "bochs", "9.0", "a_model", "", below, settings.layer(stack.layers[-1]), stack.layers[-1] == "l0", stack.way, options
     )
     engine.prepare(boot, Path())
     return below.boots[0]
+
+
+def test_an_engine_s_data_has_options_for_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers.engines, "find", lambda stack, bochs: Engine("bochs", stack.version, "m", ""))
+
+    def options(spec: str) -> tuple[str, ...]:
+        engine = layers.find(parse(spec), Settings(l0="somebody.img"))
+        assert isinstance(engine, LayeredEngine)
+        return engine.options
+
+    assert options("bochs@2.7/xmhf-nest") == ("kick=timer",)
+    assert options("bochs@3.0/xmhf-nest") == ()
 
 
 def test_what_is_booted(fake_build_dir: Path, disk: Path) -> None:
@@ -114,6 +126,9 @@ def test_what_is_booted(fake_build_dir: Path, disk: Path) -> None:
     got = booted("bochs/l0", settings, boot)
     assert (got.kernel, got.disk, got.cmdline) == (None, disk, "")
     assert got.second and b"opt=0x4 exit=bochs\0" in got.second
+    # What the data of the engine says goes to a layer of ours only.
+    assert booted(NEST, settings, boot, ("kick=timer",)).cmdline == "exit=bochs kick=timer"
+    assert booted("bochs/l0", settings, boot, ("kick=timer",)).cmdline == ""
     # An image of somebody else's as L1: a disk can't be a module.
     got = booted(NEST + "+disk", settings, Boot(1, disk=disk))
     assert got.second == disk.read_bytes() and got.disk is None
