@@ -75,8 +75,8 @@ def disk(tmp_path: Path) -> Path:
 class Recorder(Engine):
     """An engine that only remembers what it was asked to boot."""
 
-    def __init__(self) -> None:
-        super().__init__("bochs", "9.0", "a_model")
+    def __init__(self, version: str = "9.0") -> None:
+        super().__init__("bochs", version, "a_model")
         self.boots: list[Boot]
         object.__setattr__(self, "boots", [])
 
@@ -102,7 +102,7 @@ def booted(spec: str, settings: Settings, boot: Boot, options: tuple[str, ...] =
 
 
 def test_an_engine_s_data_has_options_for_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers.engines, "find", lambda stack, bochs: Engine("bochs", stack.version, "m", ""))
+    monkeypatch.setattr(layers.engines, "find", lambda stack, bochs: Recorder(stack.version))
 
     def options(spec: str) -> tuple[str, ...]:
         engine = layers.find(parse(spec), Settings(l0="somebody.img"))
