@@ -9,12 +9,13 @@
 #include "core/vmxcap.h"
 #include "xmhf-nest/ept02.h"
 #include "xmhf-nest/fetch.h"
+#include "xmhf-nest/shadow.h"
 #include "xmhf-nest/vmcs12.h"
 #include "xmhf-nest/walked.h"
 
 #define NEST_MAX_CPUS 32
 
-/* VMWRITE of the word at some offset to a field; see vmcs_put_list. */
+/* A field, and the offset of its word; see vmcs_put_list and vmcs_get_list. */
 struct vmcs_slot {
 	u16 field, offset;
 };
@@ -54,6 +55,7 @@ struct cpu {
 	u8 sipi; /* its vector */
 	u32 timer_beyond; /* of L1's preemption timer, behind what VMCS02 counts (poll.c) */
 	struct vmcs12_cpu nested;
+	struct shadow shadow;
 	struct ept02 ept02;
 	struct fetch_line fetch[FETCH_LINES];
 	struct walked walked[WALKED_LINES];
@@ -76,6 +78,7 @@ void enter_first(struct gregs *g) __attribute__((noreturn));
 ulong vmcs_get(u32 field);
 void vmcs_put(u32 field, ulong value);
 void vmcs_put_list(const struct vmcs_slot *list, u32 count, const void *values); /* count: even, not 0 */
+void vmcs_get_list(const struct vmcs_slot *list, u32 count, void *values); /* count: not 0 */
 void vmcs_load(const u64 *pa);
 void nmi_entry(void);
 u32 xsetbv_raw(u32 index, u32 low, u32 high); /* 0: done, 3: faulted */

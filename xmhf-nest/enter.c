@@ -38,6 +38,7 @@ void nested_init(struct cpu *c)
 	vmcs_write(VMCS_vm_entry_msr_load_count, 0);
 	vmcs_write(VMCS_msr_bitmap_address, phys_of(bitmap02[c->number]));
 	vmcs_load(&c->vmcs01);
+	shadow_init_cpu(c);
 }
 
 bool nested_ept(const struct cpu *c)
@@ -284,7 +285,11 @@ static void enter(struct cpu *c, bool launch)
 	u64 qualification;
 	u32 failed;
 
-	if (!may_enter(c, launch) || !checks_pass(c))
+	if (!may_enter(c, launch))
+		return;
+	if (c->shadow.on || c->shadow.asked)
+		shadow_entry(c, launch);
+	if (!checks_pass(c))
 		return;
 	inherit(c, &from);
 	vmcs_load(&c->vmcs02);

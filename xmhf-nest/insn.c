@@ -221,6 +221,8 @@ void l1_vmread(struct cpu *c)
 	index = field_operand(c, encoding);
 	if (index < 0)
 		return;
+	if (bit_test(shadow_fields, (u32)index))
+		shadow_asked(c, false);
 	value = vmcs12_get(c, (u32)index);
 	if (encoding & 1)
 		value >>= 32;
@@ -276,6 +278,8 @@ void l1_vmwrite(struct cpu *c)
 		vm_fail(c, VMXERR_vmwrite_readonly_component);
 		return;
 	}
+	if (bit_test(shadow_fields, (u32)index))
+		shadow_asked(c, true);
 	if (encoding & 1)
 		value = (vmcs12_get(c, (u32)index) & 0xffffffffu) | value << 32;
 	else

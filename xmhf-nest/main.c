@@ -122,6 +122,7 @@ static void run(void *cpu)
 	if (nest_cpu_count > 1 && !strncmp(option("kick="), "timer", 5))
 		poll_init();
 	vmcs12_init();
+	shadow_init();
 	ept01_init(caps_cpu.ept_vpid & EPT_CAP_1G ? 3 : 2);
 	msr_bitmap_init();
 	apic_init();

@@ -189,7 +189,10 @@ void reflect_exit(struct cpu *c, u32 reason, u64 qualification)
 		vmx_abort(c, ABORT_STORE_MSRS);
 		return;
 	}
-	vmcs_load(&c->vmcs01);
+	if (c->shadow.trips)
+		shadow_exit(c);
+	else
+		vmcs_load(&c->vmcs01);
 	load_host_state(c, &l2);
 }
 
@@ -205,6 +208,7 @@ void reflect_failure(struct cpu *c, u32 reason, u64 qualification)
 	if (!(n->v[VI_vm_exit_controls] & VMEXIT_load_ia32_efer))
 		l2.efer = vmcs_read(VMCS_guest_ia32_efer);
 	vmcs_load(&c->vmcs01);
+	shadow_off(c);
 	l2.nmi_blocked = vmcs_get(VMCS_guest_interruptibility_state) & BLOCKING_NMI;
 	load_host_state(c, &l2);
 }

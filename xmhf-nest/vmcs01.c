@@ -50,12 +50,12 @@ const u8 *msr_bitmap_l1(void)
 	return msr_bitmap;
 }
 
-u64 vmcs_new(void)
+u64 vmcs_new(u32 indicator)
 {
 	u32 *page = pages_alloc(1, 4096);
 	u64 pa = phys_of(page);
 
-	*page = (u32)caps_cpu.basic & 0x7fffffffu;
+	*page = ((u32)caps_cpu.basic & 0x7fffffffu) | indicator;
 	if (vmx_clear_raw(&pa))
 		panic("VMCLEAR of a new VMCS failed");
 	return pa;
@@ -238,8 +238,8 @@ void vmx_start(struct cpu *c)
 	c->vmxon_region = phys_of(region);
 	if (vmx_on_raw(&c->vmxon_region))
 		panic("VMXON failed");
-	c->vmcs01 = vmcs_new();
-	c->vmcs02 = vmcs_new();
+	c->vmcs01 = vmcs_new(0);
+	c->vmcs02 = vmcs_new(0);
 	vmcs_load(&c->vmcs01);
 	vmcs_host_state(c);
 	controls01();

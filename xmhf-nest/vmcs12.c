@@ -103,6 +103,7 @@ void vmcs12_flush(struct cpu *c)
 
 	if (n->current == VMCS12_NONE)
 		return;
+	shadow_off(c);
 	if (!n->touched) {
 		n->current = VMCS12_NONE;
 		return;

@@ -26,7 +26,8 @@ void vmx_start(struct cpu *c);
 /* Host state, the same in all VMCSs of this CPU; into the current one. */
 void vmcs_host_state(struct cpu *c);
 extern u32 entry01; /* VM-entry controls of VMCS01 but for "IA-32e mode guest" */
-u64 vmcs_new(void); /* an empty VMCS, VMCLEARed */
+/* An empty VMCS, VMCLEARed; indicator: bit 31 for a shadow VMCS, else 0. */
+u64 vmcs_new(u32 indicator);
 
 /* Guest state of VMCS01 as after INIT; general registers too. */
 void vmcs01_init_state(struct cpu *c);

@@ -174,6 +174,43 @@ FN vmcs_put_list
   call vmcs_access_failed
 %endif
 
+; void vmcs_get_list(const struct vmcs_slot *list, u32 count, void *values): VMREAD to the same places, at least one
+FN vmcs_get_list
+%ifdef AMD64
+.next:
+  movzx ecx, word [rdi]
+  movzx eax, word [rdi + 2]
+  vmread [rdx + rax], rcx
+  jbe .bad
+  add rdi, 4
+  dec esi
+  jnz .next
+  ret
+.bad:
+  mov edi, ecx
+  call vmcs_access_failed
+%else
+  push ebx
+  push esi
+  mov esi, [esp + 12]
+  mov ebx, [esp + 16]
+  mov edx, [esp + 20]
+.next:
+  movzx ecx, word [esi]
+  movzx eax, word [esi + 2]
+  vmread [edx + eax], ecx
+  jbe .bad
+  add esi, 4
+  dec ebx
+  jnz .next
+  pop esi
+  pop ebx
+  ret
+.bad:
+  push ecx
+  call vmcs_access_failed
+%endif
+
 ; u32 vmcs_load(u64 *pa): VMPTRLD of a VMCS of ours; panics if it fails
 FN vmcs_load
   ARG RAX, 0
