@@ -11,12 +11,10 @@
 
 struct vmx_caps vmx_caps;
 bool vmx_present;
-bool long_mode_present;
 static bool x2apic_present;
 
 #define CPUID_1_ECX_VMX (1u << 5)
 #define CPUID_1_ECX_X2APIC (1u << 21)
-#define CPUID_EXT_EDX_LM (1u << 29)
 
 static void detect_ctl(enum ctl_word w, u32 plain, u32 true_msr)
 {
@@ -28,8 +26,6 @@ void vmx_detect(void)
 	u32 r[4];
 	u64 fc;
 
-	cpuid_raw(0x80000001, 0, r);
-	long_mode_present = r[3] & CPUID_EXT_EDX_LM;
 	cpuid_raw(1, 0, r);
 	x2apic_present = r[2] & CPUID_1_ECX_X2APIC;
 	if (!(r[2] & CPUID_1_ECX_VMX))
@@ -78,7 +74,7 @@ static const struct {
 	{ "all-context INVVPID", VPID_CAP_ALL },
 	{ "single-context-retaining-globals INVVPID", VPID_CAP_SINGLE_GLOBALS },
 	{ "activity state HLT", 0 },
-	{ "long mode", 0 },
+	{ "SYSCALL MSRs", 0 },
 	{ "x2APIC", 0 },
 	{ "private pages of xmhf-nest", 0 },
 	{ "PS/2 controller", 0 },
@@ -96,14 +92,26 @@ static bool private_pages_present(void)
 	return r[0] & NEST_FEATURE_PRIVATE;
 }
 
+/* CPUs that have long mode have them (SDM: "Fast System Calls in 64-Bit Mode"); a host may hide long mode and keep them. */
+static bool syscall_msrs_present(void)
+{
+	static const u32 msrs[] = { MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_FMASK, MSR_KERNEL_GS_BASE };
+	u64 value;
+
+	for (u32 i = 0; i < ARRAY_SIZE(msrs); i++)
+		if (msr_read_raw(msrs[i], &value))
+			return false;
+	return true;
+}
+
 static bool special_have(const char *name)
 {
 	if (!strcmp(name, "VMX"))
 		return vmx_present;
 	if (!strcmp(name, "activity state HLT"))
 		return vmx_caps.misc >> 6 & 1;
-	if (!strcmp(name, "long mode"))
-		return long_mode_present;
+	if (!strcmp(name, "SYSCALL MSRs"))
+		return syscall_msrs_present();
 	if (!strcmp(name, "x2APIC"))
 		return x2apic_present;
 	if (!strcmp(name, "private pages of xmhf-nest"))

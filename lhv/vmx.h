@@ -48,7 +48,6 @@ void msr_write(u32 msr, u64 value);
 /* What the host offers; all CPUs alike. Zero if there is no VMX. */
 extern struct vmx_caps vmx_caps;
 extern bool vmx_present;
-extern bool long_mode_present; /* CPUID says so, whatever mode we are in */
 void vmx_detect(void);
 
 /* Does the host offer `name`: a control's name in the SDM, "VMX", or one of the names in lhv/caps.c? */

@@ -152,7 +152,7 @@ static void finish(struct run *r)
 
 const struct opt_ops opt_msr_bitmap = {
 	.bit = OPT_msr_bitmap,
-	.needs = "use MSR bitmaps; long mode",
+	.needs = "use MSR bitmaps; SYSCALL MSRs",
 	.setup = setup,
 	.iterate = iterate,
 	.finish = finish,

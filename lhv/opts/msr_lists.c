@@ -134,7 +134,7 @@ static void finish(struct run *r)
 
 const struct opt_ops opt_msr_lists = {
 	.bit = OPT_msr_lists,
-	.needs = "long mode",
+	.needs = "SYSCALL MSRs",
 	.setup = setup,
 	.iterate = iterate,
 	.before_entry = before_entry,
