@@ -26,12 +26,14 @@ extern const struct unit_case check_model_cases[];
 extern const struct unit_case cmdline_cases[];
 extern const struct unit_case decode_cases[];
 extern const struct unit_case ept_cases[];
+extern const struct unit_case ept12_cases[];
 extern const struct unit_case fmt_cases[];
 extern const struct unit_case line_cases[];
 extern const struct unit_case lru_cases[];
 extern const struct unit_case misc_cases[];
 extern const struct unit_case mtrr_cases[];
 extern const struct unit_case paging_cases[];
+extern const struct unit_case route_cases[];
 extern const struct unit_case vmcs_cases[];
 
 /* Repeatable pseudo-random numbers for models and fuzzing; not the code under test. */

@@ -10,8 +10,10 @@ NEST_PURE := $(addprefix xmhf-nest/, \
 	check_segments.c \
 	decode.c \
 	decode_execute.c \
+	ept12.c \
 	lru.c \
 	paging.c \
+	route.c \
 )
 UNIT_C := $(wildcard unit/*.c) $(wildcard lib/core/*.c) $(NEST_PURE)
 UNIT_CFLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef \
