@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import stacks
+from harness import bench_hardware, stacks
 from harness.errors import UsageError
 from harness.rows import EXIT_ENVIRONMENT, EXIT_OK, EXIT_UNEXPECTED
 from harness.settings import ROOT
@@ -29,6 +29,7 @@ LIMITED = "amd64"
 BARE, NESTED = "bochs", "bochs/xmhf-nest"
 OPERATIONS = ROOT / "harness" / "bench_ops.toml"
 BEST = ROOT / "harness" / "bench_ops.json"
+HARDWARE = "hardware operations"  # their key in BEST
 # How much worse than the best is noise of a changed compiler: the greater of both.
 WORSE_PART, WORSE_TICKS = 0.02, 5
 
@@ -68,7 +69,7 @@ def read_figures(log: bytes) -> dict[str, int]:
     return out
 
 
-def measure(stack: str, arch: str, table: Table) -> dict[str, int]:
+def measure(stack: str, arch: str, table: Table, build: Path | None = None) -> dict[str, int]:
     """Medians by operation; what the host doesn't offer is missing. Raises Unavailable, or ValueError if nothing came out."""
     with tempfile.TemporaryDirectory(prefix="lhv-bench-") as folder:
         report = Path(folder, "report.json")
@@ -77,6 +78,8 @@ def measure(stack: str, arch: str, table: Table) -> dict[str, int]:
             sys.executable, str(ROOT / "run_tests.py"), "--no-build", f"--stack={stack}", f"--cpu-model={MODEL}",
             f"--arch={arch}", "--cpus=1", f"--test={names}", f"--json={report}",
         ]  # fmt: skip
+        if build:
+            command.append(f"--build-dir={build}")
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if not report.exists() or not report.stat().st_size:
             raise ValueError(done.stderr.strip() or f"the run ended with {done.returncode}")
@@ -155,6 +158,18 @@ def compare(adds: Figures, best: Figures) -> tuple[list[str], dict[str, int]]:
     return worse, now
 
 
+def measure_hardware(nested: Figures, best: dict[str, int], table: Table) -> tuple[list[str], dict[str, int]]:
+    """Prints the table. What got worse, and the best from now on, by OPERATION/CLASS."""
+    bench_hardware.build()
+    slow = {c: measure(NESTED, LIMITED, table, bench_hardware.folder(c)) for c in bench_hardware.CLASSES}
+    counts = bench_hardware.count(nested, slow)
+    print("\nSlow instructions of L0 per operation (the same for lhv on the bare machine: none):\n")
+    print("\n".join(bench_hardware.rows({o.name: o.text for o in table.operations}, counts)))
+    flat = {f"{name}/{c}": n for name, of_name in counts.items() for c, n in of_name.items()}
+    worse = [f"{k}: {n}, were {best[k]}" for k, n in flat.items() if k in best and n > best[k]]
+    return worse, {k: min(n, best.get(k, n)) for k, n in flat.items()}
+
+
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="harness.bench_ops", description=__doc__)
     parser.add_argument("--stack", default=NESTED, help="nested stack (default: %(default)s)")
@@ -180,6 +195,9 @@ def main(argv: Sequence[str]) -> int:
         worse, best[key] = compare(adds, best.get(key, {}))
         limits = exceeded(table, adds) if arch == LIMITED else []
         problems += [f"{key}/{text}" for text in limits + worse]
+        if arch == LIMITED and args.stack == NESTED:
+            worse, best[HARDWARE] = measure_hardware(nested, best.get(HARDWARE, {}), table)
+            problems += [f"{key}/{text}" for text in worse]
         missing = sorted(set(bare) - set(nested))
         problems += [f"{key}/{name}: not measured" for name in missing]
     if best and not args.no_save:

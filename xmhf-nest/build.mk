@@ -18,6 +18,7 @@ NEST_CFLAGS_i386 := -m32 -march=i686
 NEST_CFLAGS_amd64 := -m64 -mcmodel=kernel
 NEST_NASM_i386 := -f elf32
 NEST_NASM_amd64 := -f elf64
+NEST_LINK := -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments -Wl,-z,max-page-size=4096
 NEST_LD_i386 := -m32 -Wl,-m,elf_i386
 NEST_LD_amd64 := -m64 -Wl,-m,elf_x86_64
 # Where the image is in L0's address space; xmhf-nest/mem.c and arch/boot.asm build the tables for it.
@@ -42,11 +43,32 @@ $(NEST_DIR)/$(1)/%.asm.o: %.asm $(NEST_DIR)/flags
 	$$(NASM) -Werror -w+all -Ilib/arch/ $$(NEST_NASM_$(1)) -MD $$(@:.o=.d) -MP -o $$@ $$<
 NEST_OBJ_$(1) := $(patsubst %.c,$(NEST_DIR)/$(1)/%.o,$(NEST_C)) $(patsubst %.asm,$(NEST_DIR)/$(1)/%.asm.o,$(NEST_ASM))
 $(NEST_DIR)/xmhf-nest-$(1).debug: $$(NEST_OBJ_$(1)) xmhf-nest/link.ld xmhf-nest/build.mk
-	$$(CC) $$(NEST_LD_$(1)) -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments \
-		-Wl,-z,max-page-size=4096 -Wl,--defsym=nest_base=$(NEST_BASE_$(1)) -Wl,-T,xmhf-nest/link.ld -o $$@ $$(NEST_OBJ_$(1))
+	$$(CC) $$(NEST_LINK) $$(NEST_LD_$(1)) -Wl,--defsym=nest_base=$(NEST_BASE_$(1)) -Wl,-T,xmhf-nest/link.ld -o $$@ $$(NEST_OBJ_$(1))
 $(NEST_DIR)/xmhf-nest-$(1).elf: $(NEST_DIR)/xmhf-nest-$(1).debug
 	$$(OBJCOPY) --strip-all -O elf32-i386 $$< $$@
 -include $$(patsubst %.o,%.d,$$(NEST_OBJ_$(1)))
 endef
 $(eval $(call nest_arch,i386))
 $(eval $(call nest_arch,amd64))
+
+# For counting what the hardware does (harness/bench_hardware.py): in each of these, one class of instructions is slow. The folders
+# look like build/ to the harness.
+NEST_CLASSES := exit vmread vmwrite vmptrld invalidate msr
+NEST_COSTLY_DIR := $(NEST_DIR)/costly
+.PHONY: xmhf-nest-costly
+xmhf-nest-costly: $(NEST_CLASSES:%=$(NEST_COSTLY_DIR)/%/xmhf-nest/xmhf-nest-amd64.elf)
+
+define nest_costly
+NEST_COSTLY_OBJ_$(1) := $(patsubst %.asm,$(NEST_COSTLY_DIR)/$(1)/%.asm.o,$(NEST_ASM))
+$(NEST_COSTLY_DIR)/$(1)/%.asm.o: %.asm $(NEST_DIR)/flags
+	@mkdir -p $$(@D)
+	$$(NASM) -Werror -w+all -Ilib/arch/ $$(NEST_NASM_amd64) -dCOSTLY_$(1) -MD $$(@:.o=.d) -MP -o $$@ $$<
+$(NEST_COSTLY_DIR)/$(1)/xmhf-nest/xmhf-nest-amd64.debug: $$(filter-out %.asm.o,$$(NEST_OBJ_amd64)) $$(NEST_COSTLY_OBJ_$(1)) xmhf-nest/link.ld
+	@mkdir -p $$(@D)
+	@ln -sfn ../../../lhv $(NEST_COSTLY_DIR)/$(1)/lhv && ln -sfn ../../../tables.json $(NEST_COSTLY_DIR)/$(1)/tables.json
+	$$(CC) $$(NEST_LINK) $$(NEST_LD_amd64) -Wl,--defsym=nest_base=$(NEST_BASE_amd64) -Wl,-T,xmhf-nest/link.ld -o $$@ $$(filter %.o,$$^)
+$(NEST_COSTLY_DIR)/$(1)/xmhf-nest/xmhf-nest-amd64.elf: $(NEST_COSTLY_DIR)/$(1)/xmhf-nest/xmhf-nest-amd64.debug
+	$$(OBJCOPY) --strip-all -O elf32-i386 $$< $$@
+-include $$(patsubst %.o,%.d,$$(NEST_COSTLY_OBJ_$(1)))
+endef
+$(foreach c,$(NEST_CLASSES),$(eval $(call nest_costly,$(c))))

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from harness import bench_ops, elf
-from harness.settings import ARCHS, Settings
+from harness import bench_hardware, bench_ops, elf
+from harness.settings import ARCHS, ROOT, Settings
 from harness.wire import encode
 
 
@@ -51,3 +53,33 @@ def test_worse_fails_and_better_is_kept() -> None:
 def test_a_stack_that_is_not_there_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench_ops.measure_nested("bochs/nosuch", "amd64", bench_ops.Table.load()) is None
     assert "left out" in capsys.readouterr().err
+
+
+def test_slow_instructions_are_counted_by_what_they_add() -> None:
+    plain = {"vmcall": 992, "rdmsr": 10}
+    slow = {"exit": {"vmcall": 2992, "rdmsr": 10}, "vmread": {"vmcall": 16003, "rdmsr": 9}}
+    counts = bench_hardware.count(plain, slow)
+    assert counts == {"vmcall": {"exit": 2, "vmread": 15}, "rdmsr": {"exit": 0, "vmread": 0}}
+    full = {"vmcall": dict.fromkeys(bench_hardware.CLASSES, 0) | counts["vmcall"]}
+    lines = bench_hardware.rows({"rdmsr": "RDMSR", "vmcall": "VMCALL"}, full)
+    assert lines[2:] == ["| VMCALL | 2 | 15 | 0 | 0 | 0 | 0 |"]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_more_slow_instructions_than_ever_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_hardware, "build", lambda: None)
+
+    def measure(stack: str, arch: str, table: bench_ops.Table, build: Path) -> dict[str, int]:
+        return {"vmcall": 5000 if build.name == "exit" else 3000}
+
+    monkeypatch.setattr(bench_ops, "measure", measure)
+    table = bench_ops.Table.load()
+    worse, best = bench_ops.measure_hardware({"vmcall": 3000}, {"vmcall/exit": 1, "vmcall/msr": 4}, table)
+    assert worse == ["vmcall/exit: 2, were 1"]
+    assert best["vmcall/exit"] == 1 and best["vmcall/msr"] == 0 and best["vmcall/vmread"] == 0
+
+
+def test_the_classes_are_those_of_the_build() -> None:
+    text = (ROOT / "xmhf-nest" / "build.mk").read_text()
+    assert f"NEST_CLASSES := {' '.join(bench_hardware.CLASSES)}\n" in text
+    assert f"times {bench_hardware.COSTLY} nop" in (ROOT / "lib" / "arch" / "asm.inc").read_text()

@@ -70,6 +70,7 @@ FN in16_rep
 ; --- MSRs and time ---
 ; u32 msr_read_raw(u32 msr, u64 *value), u32 msr_write_raw(u32 msr, u32 low, u32 high): 0, or 3 if it faulted
 FN msr_read_raw
+  COSTS msr
 %ifdef AMD64
   mov ecx, edi
   EX fault_3
@@ -89,6 +90,7 @@ FN msr_read_raw
   ret
 %endif
 FN msr_write_raw
+  COSTS msr
 %ifdef AMD64
   mov ecx, edi
   mov eax, esi

@@ -18,6 +18,7 @@ section .text
 
 %macro VMX_MEM 2                ; name, instruction with one memory operand
 FN %1
+  COSTS vmptrld
   ARG RAX, 0
   EX vmx_fault
   %2 [RAX]
@@ -162,6 +163,7 @@ FN vmx_ptrld_flags
 
 %macro VMX_INV 2                ; name, instruction: (ulong type, const void *descriptor)
 FN %1
+  COSTS invalidate
 %ifdef AMD64
   EX vmx_fault
   %2 rdi, [rsi]

@@ -56,6 +56,7 @@ section .text
 %endmacro
 
 FN exit_entry
+  COSTS exit
   PUSH_GUEST
   CALL_WITH_GUEST exit_handle
 ; With RSP at struct gregs: eax = 1 to launch.
@@ -99,6 +100,7 @@ FN enter_first
 ; --- VMREAD and VMWRITE that can't fail but by a mistake in L0 ---
 ; ulong vmcs_get(u32 field)
 FN vmcs_get
+  COSTS vmread
 %ifdef AMD64
   mov edi, edi
   vmread rax, rdi
@@ -110,6 +112,7 @@ FN vmcs_get
   ret
 ; void vmcs_put(u32 field, ulong value)
 FN vmcs_put
+  COSTS vmwrite
 %ifdef AMD64
   mov edi, edi
   vmwrite rdi, rsi
@@ -137,6 +140,7 @@ FN vmcs_put_list
 %rep 2
   movzx ecx, word [rdi + i]
   movzx eax, word [rdi + i + 2]
+  COSTS vmwrite
   vmwrite rcx, [rdx + rax]
   jbe .bad
 %assign i i + 4
@@ -159,6 +163,7 @@ FN vmcs_put_list
 %rep 2
   movzx ecx, word [esi + i]
   movzx eax, word [esi + i + 2]
+  COSTS vmwrite
   vmwrite ecx, [edx + eax]
   jbe .bad
 %assign i i + 4
@@ -180,6 +185,7 @@ FN vmcs_get_list
 .next:
   movzx ecx, word [rdi]
   movzx eax, word [rdi + 2]
+  COSTS vmread
   vmread [rdx + rax], rcx
   jbe .bad
   add rdi, 4
@@ -198,6 +204,7 @@ FN vmcs_get_list
 .next:
   movzx ecx, word [esi]
   movzx eax, word [esi + 2]
+  COSTS vmread
   vmread [edx + eax], ecx
   jbe .bad
   add esi, 4
@@ -213,6 +220,7 @@ FN vmcs_get_list
 
 ; u32 vmcs_load(u64 *pa): VMPTRLD of a VMCS of ours; panics if it fails
 FN vmcs_load
+  COSTS vmptrld
   ARG RAX, 0
   vmptrld [RAX]
   jbe .bad
