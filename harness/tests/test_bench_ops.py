@@ -15,6 +15,7 @@ from harness.wire import encode
 def test_figures_are_medians_by_name() -> None:
     log = encode(1, "note", text="x") + encode(2, "bench", id="test/bench/cpuid", cpu=0, median=25, max=30)
     assert bench_ops.read_figures(b"noise\r\n" + log) == {"cpuid": 25}
+    assert bench_ops.read_figures(encode(1, "plan", tsc=5000) + log) == {"cpuid": 25, "boot": 5000}
 
 
 def test_operations_of_table_and_image_agree() -> None:
@@ -40,6 +41,7 @@ def test_table() -> None:
     assert len({line.count("|") for line in lines}) == 1
     assert "EXCEEDED" not in "".join(bench_ops.rows(table, bare, None))
     assert bench_ops.exceeded(table, bench_ops.added(bare, nested)) == ["cpuid: 400 instructions, at most 300"]
+    assert bench_ops.exceeded(table, {"boot": 30_000_001}) == ["boot: 30,000,001 instructions, at most 30,000,000"]
 
 
 def test_worse_fails_and_better_is_kept() -> None:
