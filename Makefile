@@ -17,6 +17,7 @@ NO_DEPS ?=
 
 # make test's share of the nested runs: test-all has the rest.
 NESTED := --stack bochs --stack bochs/xmhf-nest
+ALL_L0 := --stack bochs/xmhf-nest --stack bochs/xmhf-nest-i386
 REPORT := build/report
 REPORTS = --json $(REPORT)/report.json --junit $(REPORT)/report.xml --html $(REPORT)/report.html
 
@@ -70,10 +71,12 @@ test: deps ## unit tests, self-tests, and the default runs
 	$(PYTHON) -m harness.bench_ops --no-save
 
 .PHONY: test-all
-test-all: test lint ## test, lint, and the full matrix of CPU models and numbers of CPUs
-	$(PYTHON) run_tests.py --stack bochs --cpus 2 $(ARGS)
-	$(PYTHON) run_tests.py --stack bochs --cpu-model corei7_skylake_x $(ARGS)
-	$(PYTHON) run_tests.py --stack bochs --cpu-model corei7_sandy_bridge_2600k $(ARGS)
+test-all: test lint ## everything: 1, 2, 4 CPUs, both L0s and ways to boot L1, Bochs 2.7, 2,000 iterations, breaks
+	$(PYTHON) run_tests.py --stack bochs $(ALL_L0) --cpus 1,2,4 $(ARGS)
+	$(PYTHON) run_tests.py $(ALL_L0) --l1-boot disk --cpus 1,2,4 $(ARGS)
+	$(PYTHON) run_tests.py --stack bochs@2.7 $(ALL_L0:bochs%=bochs@2.7%) --cpus 1,2 $(ARGS)
+	$(PYTHON) run_tests.py $(ALL_L0) --opt 0xfffd --iter 2000 --cpus 2 $(ARGS)
+	$(PYTHON) -m harness.breaks
 
 .PHONY: bench
 bench: deps ## measures boot, default run and tests; prints a table
