@@ -20,9 +20,9 @@ from harness import build, bundle, cli_args, engines, listing, plan, plugin
 from harness.engines.base import last_words
 from harness.errors import EnvironmentProblem, UsageError
 from harness.plan import Case
-from harness.report import collect, html, junit
+from harness.report import collect, differences, html, junit
 from harness.report.collect import Collector
-from harness.report.ktap import KtapWriter
+from harness.report.ktap import KtapWriter, clean
 from harness.report.live import LiveDisplay
 from harness.reporter import Reporter
 from harness.rows import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_USAGE, stack_text, summary
@@ -144,6 +144,8 @@ def _finish(
     code = EXIT_INTERRUPTED if collector.interrupted else collector.exit_code()
     if reporter.problems and code == 0:
         code = EXIT_ENVIRONMENT
+    for text in differences.text_lines(differences.find(collector.rows)):
+        ktap.comment(text[: len(text) - len(text.lstrip())] + clean(text))
     for text in summary_lines(collector, code):
         ktap.comment(text)
     for text in [*reporter.problems, *collector.warnings]:

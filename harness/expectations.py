@@ -23,6 +23,15 @@ _MISSING = "missing: "
 
 
 @dataclass(frozen=True)
+class Hidden:
+    """A deviation of the layers below that doesn't show through a layer."""
+
+    ids: tuple[str, ...]  # globs, like Known's
+    reason: str
+    evidence: str
+
+
+@dataclass(frozen=True)
 class Known:
     ids: tuple[str, ...]  # globs over ids without the stack: amd64/2cpu/opt/0x003c/ept/cpu1
     verdict: Verdict
@@ -31,22 +40,14 @@ class Known:
     evidence: str = ""
     models: tuple[str, ...] = ()  # empty: all
     match: str = ""  # regular expression that the seen reason must contain; empty: any reason
-    hidden: tuple[str, ...] = ()  # globs of ids for which a layer above hides it
+    hidden: tuple[Hidden, ...] = ()  # where a layer above hides it
     perhaps: bool = False  # there is a layer above of which nothing is known: it may hide it or not
 
     def covers(self, id: str, model: str) -> bool:
-        if any(fnmatchcase(id, g) for g in self.hidden):
-            return False
         return (not self.models or model in self.models) and any(fnmatchcase(id, g) for g in self.ids)
 
-
-@dataclass(frozen=True)
-class Hidden:
-    """A deviation of the layers below that doesn't show through a layer."""
-
-    ids: tuple[str, ...]  # globs, like Known's
-    reason: str
-    evidence: str
+    def hidden_by(self, id: str) -> Hidden | None:
+        return next((h for h in self.hidden if any(fnmatchcase(id, g) for g in h.ids)), None)
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,7 @@ class Expectations:
 
     def over(self, below: Expectations) -> Expectations:
         """This layer's data on top of that of what it runs on: L2 is executed by the same CPU."""
-        globs = tuple(g for h in self.hidden for g in h.ids)
-        left = tuple(replace(k, hidden=k.hidden + globs) for k in below.known)
+        left = tuple(replace(k, hidden=k.hidden + self.hidden) for k in below.known)
         absent = {model: (names | self.lacks) - self.offers for model, names in below.absent.items()}
         source = " + ".join(s for s in (below.source, self.source) if s)
         return Expectations(source, absent, self.known + left)
@@ -84,7 +84,8 @@ class Expectations:
 
     def judge(self, id: str, model: str, verdict: Verdict, reason: str) -> Expected:
         """Holds a verdict against the data. `id` is without the stack."""
-        entries = [k for k in self.known if k.covers(id, model)]
+        covering = [k for k in self.known if k.covers(id, model)]
+        entries = [k for k in covering if not k.hidden_by(id)]
         for known in entries:
             if verdict is known.verdict and re.search(known.match, reason):
                 return Expected(known.verdict, Outcome.KNOWN, known)
@@ -96,7 +97,9 @@ class Expectations:
                 return Expected(Verdict.GOOD, Outcome.OK, note=f"doesn't show through this L0: {first.reason}")
             outcome = Outcome.UNEXPECTED_GOOD if verdict is Verdict.GOOD else Outcome.UNEXPECTED
             return Expected(first.verdict, outcome, first, f"known as {first.verdict.name}: {first.reason}")
-        return Expected(Verdict.GOOD, Outcome.OK if verdict is Verdict.GOOD else Outcome.UNEXPECTED)
+        hidden = next((h for k in covering if (h := k.hidden_by(id))), None)
+        note = f"doesn't show through this L0: {hidden.reason}" if hidden else ""
+        return Expected(Verdict.GOOD, Outcome.OK if verdict is Verdict.GOOD else Outcome.UNEXPECTED, note=note)
 
     def _judge_skip(self, model: str, reason: str) -> Expected:
         if not reason.startswith(_MISSING):

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness import plan
 from harness.plan import Case
+from harness.report import differences
 from harness.rows import Payload, Row, exit_code, infra_rows, summary
 from harness.settings import Settings
 
@@ -66,6 +67,7 @@ class Collector:
             "schema": SCHEMA,
             "stacks": self.stacks,
             "results": rows,
+            "differences": differences.find(rows),
             "summary": {**summary(rows), "exit": self.exit_code(), "interrupted": self.interrupted},
             "boots": self.boots,
             "logs": self.logs,

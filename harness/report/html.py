@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from harness.report import differences
 from harness.verdicts import Outcome, Verdict
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -25,6 +26,15 @@ class Column:
     stack: str
     arch: str
     cpus: int
+
+    @property
+    def host(self) -> str:
+        """The stack without its layer."""
+        return differences.below_of(self.stack) or self.stack
+
+    @property
+    def layer(self) -> str:
+        return self.stack.removeprefix(self.host).removeprefix("/") or "bare"
 
 
 @dataclass(frozen=True)
@@ -81,9 +91,7 @@ def matrix(results: Results) -> tuple[list[Column], list[Line]]:
         columns[column] = None
         key = row["item"].removeprefix(f"{column.stack}/{column.arch}/{column.cpus}cpu/")
         cells.setdefault(key, {}).setdefault(column, []).append(row)
-    # Machines come in the order of the run; a stack's columns belong together.
-    stacks = list(dict.fromkeys(c.stack for c in columns))
-    ordered = sorted(columns, key=lambda c: stacks.index(c.stack))
+    ordered = _ordered(list(columns))
     lines = []
     for key, found in cells.items():
         first = next(iter(found.values()))[0]
@@ -93,13 +101,50 @@ def matrix(results: Results) -> tuple[list[Column], list[Line]]:
     return ordered, sorted(lines, key=lambda line: (not line.key.startswith("opt/"), _area(line)))
 
 
+def _ordered(columns: Sequence[Column]) -> list[Column]:
+    """Hosts come in the order of the run; what an L0 makes of a machine stands beside the bare one."""
+    names = ("host", "arch", "cpus", "stack")
+    seen = {name: list(dict.fromkeys(getattr(c, name) for c in columns)) for name in names}
+
+    def key(c: Column) -> list[int]:
+        host, arch, cpus, stack = (seen[name].index(getattr(c, name)) for name in names)
+        return [host, arch, cpus, c.stack != c.host, stack]
+
+    return sorted(columns, key=key)
+
+
+def _machine(column: Column) -> tuple[str, str, int]:
+    """Without L0s: what they are compared on."""
+    return (column.host, column.arch, column.cpus)
+
+
+def _headers(columns: Sequence[Column]) -> list[tuple[str, list[tuple[str, int]]]]:
+    """From the top: class, and texts with the number of columns below each. Bare stacks alone need no row of layers."""
+    rows = [
+        ("stack", [(c.host, n) for c, n in _spans(columns, lambda c: c.host)]),
+        ("arch", [(c.arch, n) for c, n in _spans(columns, lambda c: (c.host, c.arch))]),
+        ("cpus", [(f"{c.cpus} CPU{'s' if c.cpus > 1 else ''}", n) for c, n in _spans(columns, _machine)]),
+    ]
+    if any(c.stack != c.host for c in columns):
+        rows.append(("layer", [(c.layer, 1) for c in columns]))
+    return rows
+
+
+def _firsts(columns: Sequence[Column]) -> list[bool]:
+    """By column: has a line at its left side, to keep what belongs together together."""
+    paired = any(c.stack != c.host for c in columns)
+    spans = _spans(columns, _machine) if paired else _spans(columns, lambda c: c.host)
+    return [i == 0 for _, n in spans for i in range(n)]
+
+
 def _area(line: Line) -> str:
     return "" if line.key.startswith("opt/") else line.name.split("/")[0]
 
 
-def _spans(keys: Sequence[Any]) -> list[tuple[Any, int]]:
-    """Neighbours that are alike share a header."""
-    return [(key, len(list(group))) for key, group in itertools.groupby(keys)]
+def _spans(columns: Sequence[Column], key: Callable[[Column], Any]) -> list[tuple[Column, int]]:
+    """Neighbours that are alike share a header: the first of them, and how many they are."""
+    groups = (list(group) for _, group in itertools.groupby(columns, key))
+    return [(group[0], len(group)) for group in groups]
 
 
 def render(document: dict[str, Any]) -> str:
@@ -117,9 +162,10 @@ def render(document: dict[str, Any]) -> str:
         document=document,
         summary=document["summary"],
         columns=columns,
-        firsts=[i == 0 or c.stack != columns[i - 1].stack for i, c in enumerate(columns)],
-        stack_spans=_spans([c.stack for c in columns]),
-        arch_spans=_spans([(c.stack, c.arch) for c in columns]),
+        headers=_headers(columns),
+        differences=differences.group(document["differences"]),
+        changed={d["items"][1] for d in document["differences"]},
+        firsts=_firsts(columns),
         sections=[(title, found) for title, found in sections if found],
         lines=lines,
         data=data,

@@ -71,7 +71,7 @@ function list(pairs) {
   return dl;
 }
 
-function show(item) {
+function show(item, block) {
   const results = data.items[item];
   if (!results) return;
   const first = results[0];
@@ -104,7 +104,7 @@ function show(item) {
   );
   panel.hidden = false;
   panel.scrollTop = 0;
-  mark(item);
+  mark(item, block);
   history.replaceState(null, "", "#" + item);
 }
 
@@ -114,10 +114,11 @@ function hide() {
   history.replaceState(null, "", location.pathname + location.search);
 }
 
-function mark(item) {
+function mark(item, block) {
   for (const cell of document.querySelectorAll(".cell")) {
     cell.setAttribute("aria-current", String(cell.dataset.item === item));
-    if (cell.dataset.item === item) cell.scrollIntoView({ block: "nearest", inline: "center" });
+    // The panel is beside the matrix.
+    if (cell.dataset.item === item && cell.closest(".matrix")) cell.scrollIntoView({ block, inline: "center" });
   }
 }
 
@@ -144,7 +145,7 @@ for (const button of document.querySelectorAll(".filters button"))
     refresh();
   };
 search.oninput = refresh;
-for (const cell of document.querySelectorAll(".cell")) cell.onclick = () => show(cell.dataset.item);
+for (const cell of document.querySelectorAll(".cell")) cell.onclick = () => show(cell.dataset.item, cell.closest(".differences") ? "center" : "nearest");
 document.onkeydown = (event) => event.key === "Escape" && hide();
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -152,4 +153,4 @@ root.classList.toggle("dark", dark.matches);
 dark.onchange = () => root.classList.toggle("dark", dark.matches);
 document.getElementById("theme").onclick = () => root.classList.toggle("dark");
 
-if (location.hash) show(decodeURIComponent(location.hash.slice(1)));
+if (location.hash) show(decodeURIComponent(location.hash.slice(1)), "center");

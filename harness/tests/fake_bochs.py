@@ -9,6 +9,7 @@
     {"before": "..."}       another layer's output before lhv's; then hangs if "then" is "hang"
     {"text": "..."}         another kernel's output instead of lhv's; then hangs if "then" is "hang"
     {"burn": true}          uses CPU time when it hangs
+    {"nested": {...}}       instead of "items" on a stack with xmhf-nest
     {"version": "3.0"}      what it says it is
 """
 
@@ -60,7 +61,9 @@ def main() -> int:
         if script.get("then") == "hang":
             return hang(script)
         options = parse(json.loads(Path("boot.json").read_text())["cmdline"])
-        guest = Guest(options, script.get("arch", "amd64"), script.get("items", {}))
+        nested = "xmhf-nest" in Path.cwd().name
+        behaviour = script["nested"] if nested and "nested" in script else script.get("items", {})
+        guest = Guest(options, script.get("arch", "amd64"), behaviour)
         try:
             for line in guest.run():
                 out.write(line)

@@ -102,7 +102,7 @@ def booted(spec: str, settings: Settings, boot: Boot, options: tuple[str, ...] =
 
 
 def test_an_engine_s_data_has_options_for_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers.engines, "find", lambda stack, bochs: Recorder(stack.version))
+    monkeypatch.setattr("harness.engines.find", lambda stack, bochs: Recorder(stack.version))
 
     def options(spec: str) -> tuple[str, ...]:
         engine = layers.find(parse(spec), Settings(l0="somebody.img"))
@@ -319,6 +319,8 @@ def test_a_layer_inherits(folder: Path) -> None:
         assert outcomes(id, Verdict.BAD) == (Outcome.KNOWN, Outcome.KNOWN)
         assert outcomes(id, Verdict.GOOD) == (Outcome.UNEXPECTED_GOOD, Outcome.UNEXPECTED_GOOD), "must be noticed"
     assert outcomes("amd64/1cpu/test/a/seen_by_l0", Verdict.GOOD) == (Outcome.UNEXPECTED_GOOD, Outcome.OK)
+    note = nested.judge("amd64/1cpu/test/a/seen_by_l0", "large", Verdict.GOOD, "").note
+    assert note.startswith("doesn't show through this L0: ") and not nested.judge("amd64/1cpu/test/c/x", "large", Verdict.GOOD, "").note
     assert outcomes("amd64/1cpu/test/a/seen_by_l0", Verdict.BAD) == (Outcome.KNOWN, Outcome.UNEXPECTED)
     assert outcomes("amd64/1cpu/test/b/x", Verdict.CRASH) == (Outcome.UNEXPECTED, Outcome.KNOWN)
     assert outcomes("amd64/1cpu/test/b/x", Verdict.GOOD) == (Outcome.OK, Outcome.UNEXPECTED_GOOD)

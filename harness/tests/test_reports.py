@@ -147,7 +147,7 @@ def test_html_matrix(done: Done) -> None:
 
 def test_html_without_results() -> None:
     document = {
-        "schema": 1, "stacks": {}, "results": [], "boots": {}, "logs": {}, "warnings": ["w"],
+        "schema": 1, "stacks": {}, "results": [], "differences": [], "boots": {}, "logs": {}, "warnings": ["w"],
         "summary": {**summary([]), "exit": 130, "interrupted": True},
     }  # fmt: skip
     assert "Interrupted" in html.render(document)
