@@ -49,6 +49,7 @@ _Static_assert(offsetof(struct sipi_page, record) == 0x900, "lib/arch/sipi.asm")
 #define ICR_PENDING 0x1000u
 
 #define ROUNDS 2u
+#define FLOOD 500u /* INITs in a row */
 #define GIVE_UP (~0u)
 #define PARK_MS 50u /* until the CPUs wait */
 #define START_MS 3u /* until they have started */
@@ -58,6 +59,7 @@ enum { LOOK_AT_STATE, LOOK_AT_CACHE_MODE, LOOK_AT_SIGNATURE, LOOK_AT_X2APIC };
 
 static struct {
 	u32 look;
+	u32 inits; /* sent each time */
 	bool x2apic;
 	bool others;         /* all but CPU 0, else the last one only */
 	u32 left_x2apic;     /* a bit per CPU */
@@ -206,7 +208,8 @@ static void check_restarts(u32 first)
 			return;
 		page->count = 0;
 		apic_id = now.others ? 0 : cpus[first].apic_id;
-		send(apic_id, ICR_INIT);
+		for (u32 i = 0; i < now.inits; i++)
+			send(apic_id, ICR_INIT);
 		wait_ms(10);
 		send_sipis(apic_id);
 		if (!check_arrivals(first))
@@ -221,7 +224,7 @@ static void copy_code(void)
 	memcpy((void *)(ulong)page->gdtr, boot_gdtr, sizeof(struct table_reg));
 }
 
-static void check_init(bool others, bool x2apic, u32 look)
+static void check_inits(bool others, bool x2apic, u32 look, u32 inits)
 {
 	u32 first = others ? 1 : cpu_count - 1;
 
@@ -229,6 +232,7 @@ static void check_init(bool others, bool x2apic, u32 look)
 	now.others = others;
 	now.x2apic = x2apic;
 	now.look = look;
+	now.inits = inits;
 	copy_code();
 	if (x2apic)
 		use_x2apic();
@@ -244,6 +248,11 @@ static void check_init(bool others, bool x2apic, u32 look)
 		expect_eq(now.left_x2apic, 0);
 }
 
+static void check_init(bool others, bool x2apic, u32 look)
+{
+	check_inits(others, x2apic, look, 1);
+}
+
 TEST(smp, init_one, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS)
 {
 	check_init(false, false, LOOK_AT_STATE);
@@ -252,6 +261,12 @@ TEST(smp, init_one, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_
 TEST(smp, init_others, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS)
 {
 	check_init(true, false, LOOK_AT_STATE);
+}
+
+/* However many: the CPU waits for a SIPI after each, and nobody else notices. */
+TEST(smp, init_flood, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS)
+{
+	check_inits(true, false, LOOK_AT_STATE, FLOOD);
 }
 
 /* "The CD and NW flags are unchanged": they are 0 before. */
