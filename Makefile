@@ -75,7 +75,7 @@ test-all: test lint ## everything: 1, 2, 4 CPUs, both L0s and ways to boot L1, B
 	$(PYTHON) run_tests.py --stack bochs $(ALL_L0) --cpus 1,2,4 $(ARGS)
 	$(PYTHON) run_tests.py $(ALL_L0) --l1-boot disk --cpus 1,2,4 $(ARGS)
 	$(PYTHON) run_tests.py --stack bochs@2.7 $(ALL_L0:bochs%=bochs@2.7%) --cpus 1,2 $(ARGS)
-	$(PYTHON) run_tests.py $(ALL_L0) --opt 0xfffd --iter 2000 --cpus 2 $(ARGS)
+	$(PYTHON) run_tests.py $(ALL_L0) --opt 0xfffd --iter 2000 --cpus 2 --timeout 600 $(ARGS)
 	$(PYTHON) -m harness.breaks
 
 .PHONY: bench
