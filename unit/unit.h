@@ -26,6 +26,7 @@ extern const struct unit_case check_model_cases[];
 extern const struct unit_case cmdline_cases[];
 extern const struct unit_case decode_cases[];
 extern const struct unit_case ept_cases[];
+extern const struct unit_case ept02_cases[];
 extern const struct unit_case ept12_cases[];
 extern const struct unit_case fmt_cases[];
 extern const struct unit_case line_cases[];

@@ -10,6 +10,7 @@ NEST_PURE := $(addprefix xmhf-nest/, \
 	check_segments.c \
 	decode.c \
 	decode_execute.c \
+	ept02.c \
 	ept12.c \
 	lru.c \
 	paging.c \

@@ -86,8 +86,14 @@ static void table_free(struct ept02 *e, struct ept02_table *t)
 
 static void entry_set(struct ept02 *e, struct ept02_table *t, u32 i, u64 entry, u64 from)
 {
-	if (t->used[i / 32] >> i % 32 & 1)
+	if (t->used[i / 32] >> i % 32 & 1) {
+		/*
+		 * The CPU drops what it knows of the page that was accessed, by the address that was used: not more. Mere rights
+		 * that are missing there only cost another violation.
+		 */
+		e->freed |= (t->entry[i] & ~(entry & EPT_RWX)) != (entry & ~EPT_RWX);
 		entry_drop(e, t, i);
+	}
 	t->entry[i] = entry;
 	t->made_from[i] = from;
 	t->used[i / 32] |= 1u << i % 32;
@@ -140,12 +146,12 @@ static int line_for(struct ept02 *e, u64 eptp12)
 	bool evicted;
 	u64 old;
 
-	return (int)lru_insert(&e->lru, eptp12, &evicted, &old);
+	return (int)lru_insert(&e->lru, eptp12 & EPT_ADDR, &evicted, &old);
 }
 
 u64 ept02_use(struct ept02 *e, u64 eptp12)
 {
-	int line = lru_find(&e->lru, eptp12);
+	int line = lru_find(&e->lru, eptp12 & EPT_ADDR);
 	const u64 *source = l1_page(eptp12 & EPT_ADDR);
 
 	if (line < 0) {
@@ -154,7 +160,11 @@ u64 ept02_use(struct ept02 *e, u64 eptp12)
 	}
 	if (e->root[line] && e->stale[line]) {
 		e->stale[line] = false;
-		e->freed |= compare(e, e->root[line]);
+		/* The table of EPT12 may have been private when the root was made: then nothing could be compared. */
+		if (e->root[line]->source == source)
+			e->freed |= compare(e, e->root[line]);
+		else
+			root_drop(e, (u32)line);
 	}
 	if (!e->root[line]) {
 		e->root[line] = table_take(e, source, 4);
@@ -171,7 +181,7 @@ u64 ept02_use(struct ept02 *e, u64 eptp12)
 
 void ept02_invept_single(struct ept02 *e, u64 eptp12)
 {
-	int line = lru_find(&e->lru, eptp12);
+	int line = lru_find(&e->lru, eptp12 & EPT_ADDR);
 
 	if (line >= 0)
 		e->stale[line] = true;
@@ -191,13 +201,16 @@ void ept02_drop_all(struct ept02 *e)
 	e->dropped = true;
 }
 
-/* SDM: "Memory Type Used for Translated Guest-Physical Addresses". EPT12's type, but never more cacheable than EPT01's. */
+/*
+ * SDM: "Memory Type Used for Translated Guest-Physical Addresses". EPT12's type, but never more cacheable than EPT01's;
+ * UC is that nowhere.
+ */
 static u64 type_of(u64 leaf12, u64 leaf01)
 {
-	u64 type12 = leaf12 & (EPT_TYPE(7) | EPT_IGNORE_PAT);
+	u64 type12 = leaf12 & EPT_TYPE(7), type01 = leaf01 & EPT_TYPE(7);
 
-	return (leaf01 & EPT_TYPE(7)) == EPT_TYPE(MEMTYPE_WB) ? type12 :
-								(leaf01 & EPT_TYPE(7)) | (leaf12 & EPT_IGNORE_PAT);
+	return (type01 == EPT_TYPE(MEMTYPE_WB) || type12 == EPT_TYPE(MEMTYPE_UC) ? type12 : type01) |
+	       (leaf12 & EPT_IGNORE_PAT);
 }
 
 /* Makes the table below entry i, for what EPT12 has there (from, source). NO_TABLE: none left. */
@@ -278,7 +291,7 @@ struct ept02_result ept02_violation(struct ept02 *e, u64 eptp12, u64 gpa, u32 ac
 		r.verdict = EPT02_APIC;
 		return r;
 	}
-	line = lru_find(&e->lru, eptp12);
+	line = lru_find(&e->lru, eptp12 & EPT_ADDR);
 	if (line < 0 || !e->root[line] || !fill(e, e->root[line], &w, gpa, &leaf01)) {
 		/* No table left, or dropped in between: all over again, at the next violation. */
 		ept02_drop_all(e);

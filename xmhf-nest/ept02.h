@@ -26,12 +26,12 @@ struct ept02_table {
 };
 
 struct ept02 {
-	struct lru lru; /* key: EPTP12 */
+	struct lru lru; /* key: the address in EPTP12, all that INVEPT goes by */
 	struct ept02_table *root[EPT02_ROOTS];
 	bool stale[EPT02_ROOTS]; /* INVEPT since the last comparison */
 	struct ept02_table table[EPT02_TABLES];
 	u32 free_hint;
-	bool freed;   /* a table that the CPU may know was given up */
+	bool freed;   /* something that the CPU may know was given up */
 	bool dropped; /* there are no roots any more: ept02_use before L2 runs */
 };
 
