@@ -104,7 +104,8 @@ TEST(vmx, fields_through_trips, .sdm = "Software Use of Virtual-Machine Control 
 
 	rng_seed(&r, 3);
 	test_vcpu(&other, c, 0);
-	theirs = (struct model){ .flags = vmread(VMCS_guest_rflags), .controls = vmread(VMCS_primary_proc_based_controls) };
+	theirs = (struct model){ .flags = vmread(VMCS_guest_rflags),
+				 .controls = vmread(VMCS_primary_proc_based_controls) };
 	change(&theirs, &r);
 	write_all(&theirs);
 	test_vcpu(&v, c, 0);

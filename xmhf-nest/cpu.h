@@ -52,7 +52,7 @@ struct cpu {
 			bool noted_sipi;  /* such a SIPI */
 		};
 	};
-	u8 sipi; /* its vector */
+	u8 sipi;          /* its vector */
 	u32 timer_beyond; /* of L1's preemption timer, behind what VMCS02 counts (poll.c) */
 	struct vmcs12_cpu nested;
 	struct shadow shadow;
@@ -78,7 +78,7 @@ void enter_first(struct gregs *g) __attribute__((noreturn));
 ulong vmcs_get(u32 field);
 void vmcs_put(u32 field, ulong value);
 void vmcs_put_list(const struct vmcs_slot *list, u32 count, const void *values); /* count: even, not 0 */
-void vmcs_get_list(const struct vmcs_slot *list, u32 count, void *values); /* count: not 0 */
+void vmcs_get_list(const struct vmcs_slot *list, u32 count, void *values);       /* count: not 0 */
 void vmcs_load(const u64 *pa);
 void nmi_entry(void);
 u32 xsetbv_raw(u32 index, u32 low, u32 high); /* 0: done, 3: faulted */

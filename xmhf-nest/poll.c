@@ -53,6 +53,5 @@ bool poll_expired(struct cpu *c)
 void poll_save(struct cpu *c)
 {
 	if (c->nested.v[VI_vm_exit_controls] & VMEXIT_save_preemption_timer)
-		c->nested.v[VI_preemption_timer_value] =
-			(u32)vmcs_get(VMCS_preemption_timer_value) + c->timer_beyond;
+		c->nested.v[VI_preemption_timer_value] = (u32)vmcs_get(VMCS_preemption_timer_value) + c->timer_beyond;
 }

@@ -14,8 +14,8 @@
 #define ASKED_ENOUGH 2u
 #define TRIPS 256u
 
-#define SLOT(name)                                        \
-	{                                                 \
+#define SLOT(name)                                   \
+	{                                            \
 		VMCS_##name, VI_##name * sizeof(u64) \
 	}
 

@@ -13,7 +13,7 @@
 #include "xmhf-nest/tables.h"
 #include "xmhf-nest/vmx.h"
 
-#define AP_PAGE 0x8000u  /* boot.asm */
+#define AP_PAGE 0x8000u /* boot.asm */
 /* Rounds of waiting. CPUs that wait in L0 answer at once; some hosts never get rid of an INIT that wasn't needed. */
 #define KICK_FIRST 200u
 #define KICK_AGAIN 3000u
