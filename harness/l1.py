@@ -24,6 +24,7 @@ _WALL_FACTOR = 2  # a guest that just sleeps uses no CPU time
 
 _MULTIBOOT_MAGIC = 0x1BADB002
 _MULTIBOOT_SEARCH = 8192
+_ELF_MAGIC = b"\x7fELF"
 _BOOT_SIGNATURE = b"\x55\xaa"
 
 
@@ -40,12 +41,13 @@ def inspect(path: Path) -> Image:
             head = f.read(_MULTIBOOT_SEARCH)
     except OSError as e:
         raise UsageError(f"--l1 {path}: {e.strerror}") from e
+    if head[510:512] == _BOOT_SIGNATURE and not head.startswith(_ELF_MAGIC):
+        # Before the search: GRUB's own core, in the first sectors of a disk, has a multiboot header too.
+        return Image(path.resolve(), False)
     for offset in range(0, len(head) - 11, 4):
         magic, flags, checksum = struct.unpack_from("<III", head, offset)
         if magic == _MULTIBOOT_MAGIC and (magic + flags + checksum) & 0xFFFFFFFF == 0:
             return Image(path.resolve(), True)
-    if head[510:512] == _BOOT_SIGNATURE:
-        return Image(path.resolve(), False)
     raise UsageError(f"--l1 {path}: neither a multiboot kernel nor a disk image with a boot sector")
 
 

@@ -40,6 +40,7 @@ MENU_CYLINDERS = 33
 MENU_PARTITION_LBA = 2048
 MENU_MODULES = ("biosdisk", "part_msdos", "fat", "normal", "multiboot")
 MENU_TIMEOUT = 10  # seconds
+KERNEL_FILE, L0_FILE = "boot/kernel.elf", "boot/l0.elf"
 SERIAL_NUMBER = "4c485631"
 # Images shall not depend on when they were made.
 EPOCH = 1700000000
@@ -133,9 +134,15 @@ def compress_xz(data: bytes) -> bytes:
     return run_tool(["xz", "-9", "-e", "-c"], stdin=data)
 
 
-def menu_disk(kernel: bytes, entries: Sequence[Entry], *, timeout: int = MENU_TIMEOUT) -> bytes:
-    """A USB stick's image: MBR, one FAT16 partition with the kernel and GRUB's menu, which boots the first entry."""
-    if not kernel:
+def menu_disk(
+    kernel: bytes, entries: Sequence[Entry], *, timeout: int = MENU_TIMEOUT, l0: tuple[bytes, str] | None = None
+) -> bytes:
+    """A USB stick's image: MBR, one FAT16 partition with the kernel and GRUB's menu, which boots the first entry.
+
+    l0 is (kernel, command line) of a hypervisor that is booted instead and gets the kernel as its module.
+    """
+    files = {KERNEL_FILE: kernel, **({L0_FILE: l0[0]} if l0 else {})}
+    if not all(files.values()):
         raise ImageError("an empty file can't be booted")
     if not entries:
         raise ImageError("a menu needs an entry")
@@ -148,17 +155,21 @@ def menu_disk(kernel: bytes, entries: Sequence[Entry], *, timeout: int = MENU_TI
     put(disk, 0, grub.boot_sector(CORE_LBA))
     disk[grub.BOOT_TABLE : SECTOR] = table
     put(disk, CORE_LBA, core)
-    files = {"boot/lhv.elf": kernel, "boot/grub/grub.cfg": menu_config("/boot/lhv.elf", entries, timeout).encode()}
+    files["boot/grub/grub.cfg"] = menu_config(entries, timeout, l0[1] if l0 else None).encode()
     put(disk, MENU_PARTITION_LBA, fat16(end - MENU_PARTITION_LBA, MENU_PARTITION_LBA, files))
     return bytes(disk)
 
 
-def menu_config(kernel: str, entries: Sequence[Entry], timeout: int) -> str:
+def menu_config(entries: Sequence[Entry], timeout: int, l0: str | None = None) -> str:
+    """l0: the command line of the hypervisor below the kernel, if there is one."""
     lines = [f"set timeout={timeout}", "set default=0"]
     for entry in entries:
-        commands = grub.multiboot_commands(kernel, entry.cmdline, [])
+        if l0 is None:
+            commands = grub.multiboot_commands(f"/{KERNEL_FILE}", entry.cmdline, [])
+        else:
+            commands = grub.multiboot_commands(f"/{L0_FILE}", l0, [(f"/{KERNEL_FILE}", entry.cmdline)])
         # GRUB boots what a menu entry loaded by itself.
-        body = commands.removesuffix("boot\n")
+        body = commands.removesuffix("boot\n").replace("\n", "\n  ").removesuffix("  ")
         lines.append(f"menuentry {grub.quote_word(entry.title)} {{\n  {body}}}")
     return "\n".join(lines) + "\n"
 
@@ -234,6 +245,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             sub.add_argument(
                 "--entry", nargs=2, action="append", metavar=("TITLE", "CMDLINE"), help="instead of the default menu"
             )
+            sub.add_argument(
+                "--l0", nargs=2, metavar=("FILE", "CMDLINE"), help="a hypervisor to boot, with the kernel as its multiboot module"
+            )
         else:
             sub.add_argument("cmdline", nargs="?", default="", help="the kernel's command line, one argument")
         if kind in ("boot", "case"):
@@ -255,7 +269,8 @@ def make(a: argparse.Namespace) -> bytes:
             entries = [Entry(title, cmdline) for title, cmdline in a.entry]
         else:
             entries = default_entries(load_options(a.tables) if a.tables else [])
-        return menu_disk(kernel, entries, timeout=a.timeout)
+        l0 = (read_file(a.l0[0]), a.l0[1]) if a.l0 else None
+        return menu_disk(kernel, entries, timeout=a.timeout, l0=l0)
     modules = [(read_file(file), text) for file, text in a.module]
     if a.kind == "case":
         return case_image(kernel, a.cmdline, modules)

@@ -68,7 +68,11 @@ def test_disk_image(run: Runner, tmp_path: Path) -> None:
 def test_what_can_be_booted(tmp_path: Path) -> None:
     path = tmp_path / "x"
     header = struct.pack("<III", 0x1BADB002, 0, -0x1BADB002 & 0xFFFFFFFF)
-    for data, multiboot in ((header, True), (bytes(8180) + header, True), (bytes(510) + b"\x55\xaa", False)):
+    sector = bytes(510) + b"\x55\xaa"
+    elf_like = b"\x7fELF" + sector[4:] + header
+    for data, multiboot in (
+        (header, True), (bytes(8180) + header, True), (sector, False), (sector + bytes(512) + header, False), (elf_like, True),
+    ):  # fmt: skip
         path.write_bytes(data)
         assert inspect(path).multiboot is multiboot
     for data in (b"", bytes(8192), bytes(8184) + header, bytes(2) + header, header[:-1] + b"\0", b"\x7fELF"):

@@ -54,12 +54,17 @@ class Emulators:
         return run_killed([QEMU, *machine, "-device", "isa-debug-exit,iobase=0xf4", *drive], self.folder)
 
     def bochs(
-        self, image: bytes, *, program: str = "bochs-bin", cpus: int = 1, model: str = "corei7_haswell_4770"
-    ) -> str:
+        self, image: bytes, *, program: str = "bochs-bin", cpus: int = 1, model: str = "corei7_haswell_4770",
+        second: bytes | None = None,
+    ) -> str:  # fmt: skip
         version, debugger = bochsrc.detect(program)
         disk, rc, com1, log = (self.folder / name for name in ("disk.img", "bochsrc", "com1", "log"))
         disk.write_bytes(image)
-        rc.write_text(bochsrc.bochsrc(version, model=model, cpus=cpus, disk=disk, com1_path=com1, log_path=log))
+        other = self.folder / "second.img" if second is not None else None
+        if other and second is not None:
+            other.write_bytes(second)
+        text = bochsrc.bochsrc(version, model=model, cpus=cpus, disk=disk, second=other, com1_path=com1, log_path=log)
+        rc.write_text(text)
         output = run_killed(bochsrc.command(program, version, rc, debugger), self.folder)
         if not com1.exists():
             raise ImageError(f"nothing on COM1: {output[-1000:]}")

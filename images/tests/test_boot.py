@@ -67,6 +67,38 @@ def test_menu_boots_its_first_entry(probe: bytes, emulators: Emulators, usb: boo
     assert said(emulators.qemu(disk, usb=usb), "cmdline") == CMDLINE
 
 
+def test_menu_boots_a_kernel_on_an_l0(probe: bytes, emulators: Emulators) -> None:
+    """What GRUB boots is the L0; the kernel and the entry's command line are its module."""
+    kernel = b"L1  " * 1000
+    output = emulators.qemu(mkimage.menu_disk(kernel, [Entry("a", CMDLINE)], timeout=0, l0=(probe, "exit=none x")))
+    assert said(output, "cmdline") == "exit=none x" and said(output, "mods") == "00000001"
+    assert f"mod={CMDLINE}:00000fa0:2020314c" in output
+
+
+BUILD = Path(__file__).resolve().parents[2] / "build"
+
+
+@pytest.mark.parametrize("arch", ["i386", "amd64"])
+@pytest.mark.parametrize("second", [False, True], ids=["module", "second-disk"])
+def test_sticks_with_both_layers(emulators: Emulators, arch: str, second: bool) -> None:
+    """As `make images` makes them, but for the time that the menu waits, and with an end."""
+    files = [BUILD / name / f"{name}-{arch}.elf" for name in ("lhv", "xmhf-nest")]
+    if not all(f.exists() for f in files):
+        pytest.skip("lhv or xmhf-nest isn't built")
+    lhv, nest = (f.read_bytes() for f in files)
+    work, l0 = "opt=0x3c test=ept/rep_ins_absent_page exit=bochs", "exit=bochs kick=timer"
+    if second:
+        stick = mkimage.menu_disk(nest, [Entry("a", l0)], timeout=0)
+        output = emulators.bochs(stick, second=mkimage.boot_disk(lhv, work))
+    else:
+        output = emulators.bochs(mkimage.menu_disk(lhv, [Entry("a", work)], timeout=0, l0=(nest, l0)))
+    assert "xmhf-nest: " in output and "PANIC" not in output
+    assert output.index("xmhf-nest: ") < output.index(" plan ")
+    results = re.findall(r"result id=(\S+) cpu=0 verdict=(\w+)", output)
+    assert {v for _, v in results} == {"GOOD"} and results[-1][0] == "test/ept/rep_ins_absent_page"
+    assert re.search(r" done items=2 ", output)
+
+
 @pytest.mark.parametrize("usb", [False, True])
 def test_case_boots(probe: bytes, emulators: Emulators, usb: bool) -> None:
     disk = mkimage.case_image(probe, CMDLINE)

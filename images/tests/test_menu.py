@@ -55,6 +55,27 @@ def test_menu_needs_an_entry(probe: bytes) -> None:
         mkimage.menu_disk(probe, [])
 
 
+def test_menu_of_an_l0() -> None:
+    text = mkimage.menu_config([Entry("it's a", "opt=0x4"), Entry("b", "")], 7, "exit=none")
+    assert text == (
+        "set timeout=7\nset default=0\n"
+        "menuentry 'it'\\''s a' {\n  multiboot /boot/l0.elf 'exit=none'\n  module /boot/kernel.elf 'opt=0x4'\n}\n"
+        "menuentry 'b' {\n  multiboot /boot/l0.elf 'exit=none'\n  module /boot/kernel.elf\n}\n"
+    )
+    assert "module" not in mkimage.menu_config([Entry("a", "a")], 0)
+
+
+def test_menu_command_line(tmp_path: Path, probe: bytes) -> None:
+    kernel, l0, output = (tmp_path / n for n in ("kernel", "l0", "stick.img"))
+    kernel.write_bytes(probe)
+    l0.write_bytes(b"L0" * 5000)
+    words = ["menu", "-o", str(output), "--entry", "a", "b", "--timeout", "3", str(kernel)]
+    assert mkimage.main([*words, "--l0", str(l0), "exit=none"]) == 0
+    assert output.read_bytes() == mkimage.menu_disk(probe, [Entry("a", "b")], timeout=3, l0=(b"L0" * 5000, "exit=none"))
+    l0.write_bytes(b"")
+    assert mkimage.main([*words, "--l0", str(l0), ""]) == 3
+
+
 def test_same_input_same_image(probe: bytes) -> None:
     entries = default_entries(OPTIONS)
     assert mkimage.menu_disk(probe, entries) == mkimage.menu_disk(probe, entries)
