@@ -41,6 +41,7 @@ def test_table() -> None:
     assert len({line.count("|") for line in lines}) == 1
     assert "EXCEEDED" not in "".join(bench_ops.rows(table, bare, None))
     assert bench_ops.exceeded(table, bench_ops.added(bare, nested)) == ["cpuid: 400 instructions, at most 300"]
+    assert bench_ops.compare({"boot": 9000, "cpuid": 200}, {"boot": 10, "cpuid": 200}) == ([], {"boot": 10, "cpuid": 200})
     assert bench_ops.exceeded(table, {"boot": 30_000_001}) == ["boot: 30,000,001 instructions, at most 30,000,000"]
 
 
