@@ -31,6 +31,7 @@ extern const struct unit_case ept12_cases[];
 extern const struct unit_case fmt_cases[];
 extern const struct unit_case line_cases[];
 extern const struct unit_case lru_cases[];
+extern const struct unit_case memmap_cases[];
 extern const struct unit_case misc_cases[];
 extern const struct unit_case mtrr_cases[];
 extern const struct unit_case paging_cases[];

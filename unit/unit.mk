@@ -13,6 +13,7 @@ NEST_PURE := $(addprefix xmhf-nest/, \
 	ept02.c \
 	ept12.c \
 	lru.c \
+	memmap.c \
 	paging.c \
 	route.c \
 )

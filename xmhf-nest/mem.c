@@ -8,7 +8,6 @@
 #include "xmhf-nest/log.h"
 #include "xmhf-nest/private.h"
 
-#define MAP_MAX 64
 #define MIB 0x100000ull
 #define GIB 0x40000000ull
 #define IMAGE_WINDOW (2 * MIB)
@@ -22,8 +21,7 @@ struct range mem_l0, gpa_plain;
 u64 mem_top;
 u32 mem_cr3;
 
-static struct multiboot_mmap map[MAP_MAX];
-static u32 map_count;
+static struct memmap map;
 static u32 pool_lock;
 static u64 pool_next, image_pa;
 
@@ -75,13 +73,12 @@ static void map_read(const struct multiboot_info *info)
 
 	if (!(info->flags & MULTIBOOT_HAS_MMAP))
 		panic("the boot loader gives no memory map");
-	while (at < end && map_count < MAP_MAX) {
+	while (at < end && map.count < MEMMAP_MAX) {
 		const struct multiboot_mmap *m = (const struct multiboot_mmap *)at;
 
-		map[map_count] = *m;
+		map.entry[map.count++] = *m;
 		if (m->type == MULTIBOOT_MMAP_RAM && m->base + m->length > mem_top)
 			mem_top = m->base + m->length;
-		map_count++;
 		at += m->size + 4;
 	}
 }
@@ -91,13 +88,14 @@ static u64 find_place(u64 bytes)
 {
 	u64 best = 0;
 
-	for (u32 i = 0; i < map_count; i++) {
-		u64 end = map[i].base + map[i].length;
+	for (u32 i = 0; i < map.count; i++) {
+		const struct multiboot_mmap *m = &map.entry[i];
+		u64 end = m->base + m->length;
 
-		if (map[i].type != MULTIBOOT_MMAP_RAM || map[i].base >= LOW_LIMIT)
+		if (m->type != MULTIBOOT_MMAP_RAM || m->base >= LOW_LIMIT)
 			continue;
 		end = (end < LOW_LIMIT ? end : LOW_LIMIT) & ~(IMAGE_WINDOW - 1);
-		if (end >= bytes + 16 * MIB && end - bytes >= map[i].base && end - bytes > best)
+		if (end >= bytes + 16 * MIB && end - bytes >= m->base && end - bytes > best)
 			best = end - bytes;
 	}
 	if (!best)
@@ -179,40 +177,16 @@ void mem_init(const struct multiboot_info *info, u32 cpus)
 	pool_next = mem_l0.start + ((ulong)image_end - (ulong)image_start);
 	mem_cr3 = sizeof(ulong) == 8 ? tables_amd64() : tables_i386();
 	image_pa = mem_l0.start;
-	/* find_place took the end of an entry of the map. */
-	for (u32 i = 0; i < map_count; i++)
-		if (map[i].type == MULTIBOOT_MMAP_RAM && map[i].base < mem_l0.start &&
-		    map[i].base + map[i].length >= mem_l0.end)
-			gpa_plain = (struct range){ map[i].base, mem_l0.start };
+	map.l0 = mem_l0;
+	if (sizeof(ulong) == 4)
+		map.unseen = (struct range){ (ulong)image_start, (ulong)image_start + IMAGE_WINDOW };
+	gpa_plain = memmap_plain(&map);
 	boot_move((u8 *)(ulong)mem_l0.start, image_start, (ulong)image_end - (ulong)image_start, mem_cr3);
-}
-
-static bool is_ram(u64 pa)
-{
-	static u32 last;
-
-	for (u32 n = 0; n < map_count; n++) {
-		u32 i = last + n < map_count ? last + n : last + n - map_count;
-
-		if (map[i].type == MULTIBOOT_MMAP_RAM && pa - map[i].base < map[i].length) {
-			last = i;
-			return true;
-		}
-	}
-	return false;
 }
 
 void *gpa_ptr_slow(u64 gpa, u32 bytes)
 {
-	u64 end = gpa + bytes;
-
-	if (sizeof(ulong) == 4 && end > 1ull << 32)
-		return NULL;
-	if (end < gpa || (gpa < mem_l0.end && end > mem_l0.start) || !is_ram(gpa) || !is_ram(end - 1))
-		return NULL;
-	if (private_overlaps(gpa, end))
-		return NULL;
-	return (void *)(ulong)gpa;
+	return memmap_is_l1(&map, gpa, bytes) && !private_overlaps(gpa, gpa + bytes) ? (void *)(ulong)gpa : NULL;
 }
 
 bool gpa_read(u64 gpa, void *to, u32 bytes)
@@ -235,22 +209,5 @@ bool gpa_write(u64 gpa, const void *from, u32 bytes)
 
 u32 mem_l1_map(struct multiboot_mmap *to, u32 max)
 {
-	u32 n = 0;
-
-	for (u32 i = 0; i < map_count; i++) {
-		u64 start = map[i].base, end = start + map[i].length;
-
-		if (map[i].type != MULTIBOOT_MMAP_RAM || end <= mem_l0.start || start >= mem_l0.end) {
-			if (n < max)
-				to[n++] = map[i];
-			continue;
-		}
-		if (start < mem_l0.start && n < max)
-			to[n++] = (struct multiboot_mmap){ 20, start, mem_l0.start - start, map[i].type };
-		if (n < max)
-			to[n++] = (struct multiboot_mmap){ 20, mem_l0.start, mem_l0.end - mem_l0.start, 2 };
-		if (end > mem_l0.end && n < max)
-			to[n++] = (struct multiboot_mmap){ 20, mem_l0.end, end - mem_l0.end, map[i].type };
-	}
-	return n;
+	return memmap_for_l1(&map, to, max);
 }

@@ -9,11 +9,7 @@
 #define NEST_MEM_H
 
 #include "core/base.h"
-#include "x86/multiboot.h"
-
-struct range {
-	u64 start, end; /* bytes; end is behind */
-};
+#include "xmhf-nest/memmap.h"
 
 /*
  * Takes a range for L0 at the top of RAM, moves the image there and sets up the final page tables. Afterwards the
@@ -34,20 +30,21 @@ u64 phys_of(const void *p); /* also of what is in the image */
 
 /*
  * L1's RAM, as L0 may read and write it on L1's behalf: a pointer, or NULL if any byte of [gpa, gpa+bytes) is L0's,
- * private, or not RAM. bytes <= 4096, not over a page's end unless the next page is fine too.
+ * private, or not RAM. 0 < bytes <= 4096
  */
 void *gpa_ptr_slow(u64 gpa, u32 bytes);
-/* The largest range of which that's true without a look: RAM below L0, as long as nothing is private. */
+/* Addresses from which on that's true of a whole page, without a look: RAM below L0, as long as nothing is private. */
 extern struct range gpa_plain;
 
 static inline void *gpa_ptr(u64 gpa, u32 bytes)
 {
-	if (gpa >= gpa_plain.start && gpa + bytes <= gpa_plain.end)
+	/* Not by gpa + bytes, which may be 0 and more again. */
+	if (gpa >= gpa_plain.start && gpa < gpa_plain.end)
 		return (void *)(ulong)gpa;
 	return gpa_ptr_slow(gpa, bytes);
 }
 
-/* Copies of any length over pages; false if some of it isn't L1's RAM (then nothing is guaranteed about the rest). */
+/* Copies under the conditions of gpa_ptr; false, and nothing is copied, if some of it isn't L1's RAM. */
 bool gpa_read(u64 gpa, void *to, u32 bytes);
 bool gpa_write(u64 gpa, const void *from, u32 bytes);
 
