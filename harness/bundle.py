@@ -10,26 +10,29 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from harness import bundle_scripts, elf, engines, expectations, stacks
+from harness import bundle_scripts, elf, expectations, layers, stacks
 from harness.cases import mask_item
 from harness.engines import Boot, Engine
 from harness.errors import EnvironmentProblem, UsageError
 from harness.judge import judge
+from harness.layers import LayeredEngine
 from harness.options import OptionTable
 from harness.plan import Case, Machine
 from harness.report.html import TEMPLATES
 from harness.rows import EXIT_ENVIRONMENT, EXIT_OK, Row, item_rows
 from harness.session import ItemRun, LhvListener, boot, boot_folder, cmdline, limits_for
-from harness.settings import ROOT, Settings
+from harness.settings import ROOT, Settings, check_layers
 from harness.transcript import Request
 from harness.verdicts import Verdict
 from harness.watch import Watched
 from images import ImageError, mkimage
+from images.common import read_file
 
 _ID = re.compile(
     r"(?P<stack>.+)/(?P<arch>i386|amd64)/(?P<cpus>[1-8])cpu/(?P<item>opt/0x[0-9a-f]{4}|test/[^/]+/[^/]+)(/.+)?"
@@ -43,6 +46,9 @@ def find_case(id: str, settings: Settings) -> Case:
     if not match:
         raise UsageError(f"--bundle {id}: not an id; one looks like bochs/amd64/2cpu/opt/0x003c/ept/cpu1")
     machine = Machine(stacks.parse(match["stack"]), match["arch"], int(match["cpus"]))
+    check_layers(replace(settings, stacks=(match["stack"],), l1_boot=""))
+    if not machine.stack.runs(machine.arch):
+        raise UsageError(f"--bundle {id}: {machine.stack.layers[-1]} doesn't run {machine.arch}")
     kind, _, name = match["item"].partition("/")
     if kind == "opt":
         table = OptionTable.load(settings.tables)
@@ -58,7 +64,7 @@ def find_case(id: str, settings: Settings) -> Case:
 def make(id: str, top: Path, settings: Settings) -> int:
     """Writes the folder; what is in it comes from a run of the very image that is in it."""
     case = find_case(id, settings)
-    engine = engines.find(case.machine.stack, settings.bochs)
+    engine = layers.find(case.machine.stack, settings)
     if engine.skip:
         raise EnvironmentProblem(f"{engine.name}: {engine.skip}")
     # exit=bochs does nothing on other machines, where the verdict stays on the screen.
@@ -66,15 +72,15 @@ def make(id: str, top: Path, settings: Settings) -> int:
     text = cmdline(request, settings, "bochs")
     folder = top / re.sub(r"[^A-Za-z0-9._-]+", "_", case.id)
     try:
-        disk = mkimage.case_image(settings.kernel(case.machine.arch).read_bytes(), text)
+        disks = images_of(engine, settings.kernel(case.machine.arch), text)
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        watched, rows = _run(engine, case, request, disk, settings)
+        watched, rows = _run(engine, case, request, disks, settings)
         if watched.end.verdict is Verdict.INFRA:
             print(f"run_tests.py: {watched.end.text}", file=sys.stderr)
             return EXIT_ENVIRONMENT
-        _write(folder, engine, case, settings, text, disk, watched, rows)
+        _write(folder, engine, case, settings, text, disks, watched, rows)
     except ImageError as e:
         raise EnvironmentProblem(str(e)) from e
     worst = max((Verdict[r["verdict"]] for r in rows), key=lambda v: v.value)
@@ -82,35 +88,60 @@ def make(id: str, top: Path, settings: Settings) -> int:
     return EXIT_OK
 
 
+def images_of(engine: Engine, kernel: Path, text: str) -> list[bytes]:
+    """The disks, first to boot first: whatever has layers needs nothing but these to repeat it."""
+    lhv = read_file(kernel)
+    if not isinstance(engine, LayeredEngine):
+        return [mkimage.case_image(lhv, text)]
+    l0 = read_file(engine.layer)
+    if engine.foreign:
+        return [l0, mkimage.case_image(lhv, text)]
+    own = own_words(engine)
+    if engine.way == "module":
+        return [mkimage.case_image(l0, own, [(lhv, text)])]
+    return [mkimage.case_image(l0, own), mkimage.case_image(lhv, text)]
+
+
+def own_words(engine: LayeredEngine) -> str:
+    """The command line of a layer of ours."""
+    return "" if engine.foreign else " ".join(("exit=bochs", *engine.options))
+
+
 def _run(
-    engine: Engine, case: Case, request: Request, disk: bytes, settings: Settings
+    engine: Engine, case: Case, request: Request, disks: list[bytes], settings: Settings
 ) -> tuple[Watched, list[Row]]:
-    listener = LhvListener(request)
+    listener = LhvListener(request, engine.last_words)
     with boot_folder(settings.keep, case.group) as scratch:
         # Not in the boot's own folder, which must be empty.
         image = scratch / "case.img"
-        image.write_bytes(disk)
+        image.write_bytes(disks[0])
         work = scratch / "run"
         work.mkdir()
-        machine = Boot(case.machine.cpus, disk=image, memory_mb=settings.memory_mb)
-        watched, _ = boot(engine, machine, listener, limits_for(settings.timeout, case.machine.cpus, 1), work)
+        machine = Boot(case.machine.cpus, disk=image, memory_mb=settings.memory_mb, second=disks[1] if disks[1:] else None)
+        host = engine.engine if isinstance(engine, LayeredEngine) else engine  # the layer is on the disk
+        watched, _ = boot(host, machine, listener, limits_for(settings.timeout, case.machine.cpus, 1), work)
+    done = listener.transcript.done
+    if watched.end.verdict is not Verdict.INFRA:
+        watched.end = engine.last_words(watched.data[done.end if done else 0 :]) or watched.end
     seen = judge(listener.transcript, watched.end).seen[0]
-    data = expectations.of_host(engine.name, engine.version)
+    data = expectations.of_stack(engine.name, engine.version, case.machine.stack.layers)
     return watched, item_rows(case, ItemRun(seen), data, settings, "")
 
 
 def _write(
-    folder: Path, engine: Engine, case: Case, settings: Settings, text: str, disk: bytes, watched: Watched, rows: list[Row]
-) -> None:
-    (folder / "case.img.xz").write_bytes(mkimage.compress_xz(disk))
+    folder: Path, engine: Engine, case: Case, settings: Settings, text: str, disks: list[bytes], watched: Watched,
+    rows: list[Row],
+) -> None:  # fmt: skip
+    for name, disk in zip(bundle_scripts.DISKS, disks):
+        (folder / f"{name}.xz").write_bytes(mkimage.compress_xz(disk))
     (folder / "actual.txt").write_bytes(watched.data)
     (folder / "expected.txt").write_text(expected_text(case))
-    for name, script in bundle_scripts.scripts(case, engine, settings.memory_mb).items():
+    for name, script in bundle_scripts.scripts(case, engine, settings.memory_mb, len(disks)).items():
         path = folder / name
         path.write_text(script)
         if name.endswith(".sh"):
             path.chmod(0o755)
-    environment = _environment(engine, case, text, disk)
+    environment = _environment(engine, case, text, disks)
     (folder / "env.json").write_text(json.dumps(environment, indent=1) + "\n")
     bad = [r for r in rows if r["verdict"] != Verdict.GOOD.name]
     template = jinja2.Environment(
@@ -128,7 +159,7 @@ def expected_text(case: Case) -> str:
     )
 
 
-def _environment(engine: Engine, case: Case, text: str, disk: bytes) -> dict[str, Any]:
+def _environment(engine: Engine, case: Case, text: str, disks: list[bytes]) -> dict[str, Any]:
     release = {}
     try:
         release = platform.freedesktop_os_release()
@@ -137,9 +168,17 @@ def _environment(engine: Engine, case: Case, text: str, disk: bytes) -> dict[str
     return {
         "id": case.id, "stack": case.machine.stack.name, "engine": engine.name, "version": engine.version,
         "cpu_model": engine.model, "arch": case.machine.arch, "cpus": case.machine.cpus, "cmdline": text,
-        "image_sha256": hashlib.sha256(disk).hexdigest(), "lhv": _revision(),
+        "image_sha256": hashlib.sha256(disks[0]).hexdigest(), "lhv": _revision(),
         "system": release.get("PRETTY_NAME", ""), "kernel": f"{platform.system()} {platform.release()}",
+        "second_sha256": hashlib.sha256(disks[1]).hexdigest() if disks[1:] else None, **_layer(engine, case),
     }  # fmt: skip
+
+
+def _layer(engine: Engine, case: Case) -> dict[str, Any]:
+    if not isinstance(engine, LayeredEngine):
+        return {"layer": None, "l0": None, "l0_cmdline": None, "l1_boot": None}
+    layer = case.machine.stack.layers[-1]
+    return {"layer": layer, "l0": engine.layer.name, "l0_cmdline": own_words(engine), "l1_boot": engine.way}
 
 
 def _revision() -> str:

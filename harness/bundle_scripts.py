@@ -11,15 +11,18 @@ from harness import stacks
 from harness.engines import Boot, Engine
 from harness.engines.bochs import BochsEngine
 from harness.engines.qemu import QemuEngine
+from harness.layers import LayeredEngine
 from harness.plan import Case
 from images import bochsrc
 
+DISKS = ("case.img", "second.img")  # as the BIOS numbers them
+
 _HEAD = """#!/bin/sh
-# Runs case.img; the verdicts are in com1.txt (compare with actual.txt), and on the screen if there is one.
+# Boots {disks}; the verdicts are in com1.txt (compare with actual.txt), and on the screen if there is one.
 set -eu
 cd "$(dirname "$0")"
-[ -f case.img ] || xz -dk case.img.xz
-rm -f com1.txt
+for image in {disks}; do [ -f $image ] || xz -dk $image.xz; done
+rm -f com1.txt {locks}
 """
 
 _BOCHS = """# Arguments are more lines of the configuration, for example 'display_library: x'. BOCHS names another Bochs.
@@ -37,31 +40,37 @@ case $help in
 *'-rc '*) set -- -rc bochsrc.dbg "$@" ;;
 esac
 timeout -s KILL 300 "$bochs" -q -f bochsrc "$@" >console.txt 2>&1 </dev/null || true
-grep -a verdict= com1.txt
+grep -aE 'verdict=|PANIC' com1.txt
 """
 
 _KVM = """[ -w /dev/kvm ] && grep -qw vmx /proc/cpuinfo || {{ echo 'needs KVM on a CPU with VMX, and kvm_intel nested=1' >&2; exit 1; }}
 # lhv stays with its verdict on the screen: stop it after some seconds.
 timeout -s KILL 60 {command} || true
-grep -a verdict= com1.txt
+grep -aE 'verdict=|PANIC' com1.txt
 """
 
 
-def scripts(case: Case, engine: Engine, memory_mb: int) -> dict[str, str]:
-    """By file name."""
+def scripts(case: Case, engine: Engine, memory_mb: int, disks: int) -> dict[str, str]:
+    """By file name. disks: how many there are."""
     cpus = case.machine.cpus
-    own = engine if isinstance(engine, BochsEngine) else None
+    host = engine.engine if isinstance(engine, LayeredEngine) else engine
+    own = host if isinstance(host, BochsEngine) else None
+    first, second = (DISKS[i] if i < disks else None for i in (0, 1))
     rc = bochsrc.bochsrc(
         own.number if own else (2, 7), model=own.model if own else stacks.DEFAULT_MODELS["bochs"], cpus=cpus,
-        memory_mb=memory_mb, disk="case.img", com1_path="com1.txt", log_path="bochs.log",
+        memory_mb=memory_mb, disk=first, second=second, com1_path="com1.txt", log_path="bochs.log",
     )  # fmt: skip
     qemu = QemuEngine("qemu-kvm", "", "host", "", "qemu-system-x86_64")
-    options = qemu.options(Boot(cpus, disk=Path("case.img"), memory_mb=memory_mb), "com1.txt")
+    options = qemu.options(Boot(cpus, disk=Path(DISKS[0]), memory_mb=memory_mb), "com1.txt")
+    if second:
+        options += ["-drive", f"file={second},format=raw,if=ide,index=1,snapshot=on"]
+    names = DISKS[:disks]
+    head = _HEAD.format(disks=" ".join(names), locks=" ".join(f"{n}.lock" for n in names))
     return {
         "bochsrc": rc,
         "bochsrc.dbg": "continue\nquit\n",
-        "run-bochs.sh": _HEAD + _BOCHS,
-        "run-qemu-kvm.sh": _HEAD + _KVM.format(command=_wrapped([qemu.path, *options])),
+        "run-bochs.sh": head + _BOCHS,
+        "run-qemu-kvm.sh": head + _KVM.format(command=_wrapped([qemu.path, *options])),
     }
 
 

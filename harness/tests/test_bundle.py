@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import bundle
-from harness.errors import UsageError
+from harness import bundle, engines
+from harness.engines.bochs import BochsEngine
+from harness.errors import EnvironmentProblem, UsageError
 from harness.settings import ARCHS, Settings
+from harness.stacks import parse
 from harness.tests.conftest import Runner
+from harness.tests.fake_lhv import L0_PANIC
+from images import mkimage
 
 
 def test_ids(fake_build_dir: Path) -> None:
@@ -25,7 +29,11 @@ def test_ids(fake_build_dir: Path) -> None:
     ):  # fmt: skip
         case = bundle.find_case(id, settings)
         assert case.item.id == item and id.startswith(case.id)
-    for id in ("", "opt/0x003c", "bochs/amd64/0cpu/opt/0x003c", "bochs/arm/1cpu/opt/0x0000", "xen/amd64/1cpu/opt/0x0000",
+    for id in ("bochs/xmhf-nest/i386/2cpu/opt/0x0000/base/cpu1", "bochs@2.7/xmhf-nest+disk/amd64/1cpu/test/ept/violation"):
+        case = bundle.find_case(id, replace(settings, l1_boot="disk"))
+        assert id.startswith(case.id) and case.machine.stack.name in id
+    for id in ("bochs/xmhf-nest-i386/amd64/1cpu/opt/0x0000", "bochs/l0/amd64/1cpu/opt/0x0000", "bochs/xen/amd64/1cpu/opt/0x0000",
+               "", "opt/0x003c", "bochs/amd64/0cpu/opt/0x003c", "bochs/arm/1cpu/opt/0x0000", "xen/amd64/1cpu/opt/0x0000",
                "bochs/amd64/1cpu/opt/0x0008", "bochs/amd64/1cpu/test/no/such"):  # fmt: skip
         with pytest.raises(UsageError):
             bundle.find_case(id, settings)
@@ -56,21 +64,57 @@ def test_folder(run: Runner, tmp_path: Path) -> None:
     assert report.startswith("# bochs 9.0: 0x0004: SILENT\n") and "| opt/0x0004/ept/cpu0 | 0 | SILENT |" in report
 
 
-def test_the_folder_repeats_its_case(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stack,way", [("xmhf-nest", "module"), ("xmhf-nest+disk", "disk"), ("l0", "disk")])
+def test_folder_of_a_nested_stack(run: Runner, tmp_path: Path, fake_build_dir: Path, stack: str, way: str) -> None:
+    """Whoever gets it has both layers, and commands that boot both."""
+    other = tmp_path / "other.img"
+    other.write_bytes(b"other's L0".ljust(510, b"\0") + b"\x55\xaa" + bytes(512 * 1007))
+    words = [f"--l0={other}"] if stack == "l0" else []
+    done = run(f"--bundle=bochs/{stack}/amd64/1cpu/opt/0x0004", f"--bundle-dir={tmp_path / 'out'}", *words,
+               script={"text": L0_PANIC.decode()}, defaults=False)  # fmt: skip
+    assert done.code == 0, done.err
+    (folder,) = (tmp_path / "out").iterdir()
+    assert done.out == f"{folder}: CRASH\n", "L0's panic is seen"
+    lhv, nest = (fake_build_dir / name / f"{name}-amd64.elf" for name in ("lhv", "xmhf-nest"))
+    text = "opt=0x0004 cpus=1 seed=1 run=bundle exit=bochs"
+    disks = {"case.img": mkimage.case_image(nest.read_bytes(), "exit=bochs"), "second.img": mkimage.case_image(lhv.read_bytes(), text)}
+    if stack == "l0":
+        disks["case.img"] = other.read_bytes()
+    if way == "module":
+        disks = {"case.img": mkimage.case_image(nest.read_bytes(), "exit=bochs", [(lhv.read_bytes(), text)])}
+    found = {p.name.removesuffix(".xz"): lzma.decompress(p.read_bytes()) for p in folder.glob("*.img.xz")}
+    assert found == disks
+    rc, head, kvm = ((folder / n).read_text() for n in ("bochsrc", "run-bochs.sh", "run-qemu-kvm.sh"))
+    assert 'ata0-master: type=disk, path="case.img"' in rc and ('ata0-slave: type=disk, path="second.img"' in rc) == (way == "disk")
+    assert f"for image in {' '.join(disks)}; do" in head and f"for image in {' '.join(disks)}; do" in kvm
+    assert ("file=second.img,format=raw,if=ide,index=1" in kvm) == (way == "disk")
+    environment = json.loads((folder / "env.json").read_text())
+    l0 = other.name if stack == "l0" else nest.name
+    assert (environment["l0"], environment["l1_boot"], environment["stack"]) == (l0, way, f"bochs/{stack}")
+    assert (environment["second_sha256"] is not None) == (way == "disk")
+    report = (folder / "REPORT.md").read_text()
+    assert report.startswith(f"# {stack.removesuffix('+disk')} on bochs 9.0: 0x0004: CRASH\n") and l0 in report
+    assert ("second.img.xz" in report) == (way == "disk")
+    for script in folder.glob("*.sh"):
+        subprocess.run(["sh", "-n", str(script)], check=True)
+
+
+@pytest.mark.parametrize("stack", ["bochs", "bochs/xmhf-nest", "bochs/xmhf-nest+disk", "bochs@2.7/xmhf-nest"])
+def test_the_folder_repeats_its_case(tmp_path: Path, stack: str) -> None:
     """For real: the script in the folder, with Debian's Bochs or ours, prints what actual.txt has."""
     settings = Settings()
-    if not all(settings.kernel(a).exists() for a in ARCHS):
-        pytest.skip("lhv isn't built")
+    if not all(settings.kernel(a).exists() for a in ARCHS) or not settings.layer("xmhf-nest").exists():
+        pytest.skip("lhv or xmhf-nest isn't built")
+    try:
+        engine = engines.find(parse(stack))
+    except EnvironmentProblem as e:
+        pytest.skip(str(e))
     settings = replace(settings, stacks=("bochs",))
-    assert bundle.make("bochs/i386/1cpu/test/canary/fail", tmp_path, settings) == 0
+    assert bundle.make(f"{stack}/i386/1cpu/test/canary/fail", tmp_path, settings) == 0
     (folder,) = tmp_path.iterdir()
+    assert (b"xmhf-nest: " in (folder / "actual.txt").read_bytes()) == ("nest" in stack)
     report = (folder / "REPORT.md").read_text()
     assert "canary/fail: BAD" in report.splitlines()[0] and "wanted `0x1`, got `0x2`" in report
-    from harness import engines
-    from harness.engines.bochs import BochsEngine
-    from harness.stacks import parse
-
-    engine = engines.find(parse("bochs"))
     assert isinstance(engine, BochsEngine)
     done = subprocess.run(
         [str(folder / "run-bochs.sh")], env={"PATH": "/usr/bin:/bin", "BOCHS": engine.path}, capture_output=True, text=True,
@@ -78,3 +122,5 @@ def test_the_folder_repeats_its_case(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "verdict=BAD" in done.stdout, done.stdout + done.stderr
     assert done.stdout.strip() in (folder / "actual.txt").read_text()
+    com1 = (folder / "com1.txt").read_text()
+    assert ("xmhf-nest: " in com1) == ("nest" in stack)
