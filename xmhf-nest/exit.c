@@ -89,9 +89,10 @@ void redeliver_event(void)
 		vmcs_put(VMCS_vm_entry_exception_error_code, vmcs_get(VMCS_idt_vectoring_error_code));
 	/* Only software events use it; it's valid for them. */
 	vmcs_put(VMCS_vm_entry_instruction_length, vmcs_get(VMCS_exit_instruction_length));
-	/* The NMI's delivery blocks again. */
+	/* With virtual NMIs the injection blocks by itself, and mustn't find the bit set; without them it doesn't block. */
 	blocking = (u32)vmcs_get(VMCS_guest_interruptibility_state);
-	if ((info & INFO_TYPE) == INFO_NMI && blocking & BLOCKING_NMI)
+	if ((info & INFO_TYPE) == INFO_NMI && blocking & BLOCKING_NMI &&
+	    vmcs_get(VMCS_pin_based_controls) & PIN_virtual_nmis)
 		vmcs_put(VMCS_guest_interruptibility_state, blocking & ~BLOCKING_NMI);
 }
 

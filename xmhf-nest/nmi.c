@@ -30,8 +30,11 @@ static bool can_inject(const struct cpu *c)
 void nmi_pass(struct cpu *c)
 {
 	c->nmi_pending = false;
-	if (can_inject(c))
-		vmcs_put(VMCS_vm_entry_interruption_info, INFO_VALID | INFO_NMI | VEC_NMI);
-	else
+	if (!can_inject(c)) {
 		apic_send_nmi_self();
+		return;
+	}
+	vmcs_put(VMCS_vm_entry_interruption_info, INFO_VALID | INFO_NMI | VEC_NMI);
+	/* Without virtual NMIs an injected NMI doesn't block the next, as one does that arrives (SDM: "Interruptibility State"). */
+	vmcs_put(VMCS_guest_interruptibility_state, vmcs_get(VMCS_guest_interruptibility_state) | BLOCKING_NMI);
 }
