@@ -8,7 +8,7 @@
 
 struct nest_stub nest_stub;
 
-struct range gpa_plain;
+struct range gpa_plain, mem_l0;
 u32 cpu_maxphyaddr = 46;
 struct vmx_caps caps_l1 = {
 	.ept_vpid = EPT_CAP_EXECUTE_ONLY | EPT_CAP_WALK4 | EPT_CAP_UC | EPT_CAP_WB | EPT_CAP_2M | EPT_CAP_1G,
@@ -46,4 +46,54 @@ void *pages_alloc(u32 count, u32 alignment)
 	}
 	used += count * PAGE_SIZE;
 	return p;
+}
+
+bool caps_have(const struct vmx_caps *c, const char *exists)
+{
+	CHECK(c == &caps_l1);
+	return nest_stub.caps_have(exists);
+}
+
+void copy_words(void *to, const void *from, ulong words)
+{
+	memcpy(to, from, words * sizeof(ulong));
+}
+
+u64 phys_of(const void *p)
+{
+	return (ulong)p;
+}
+
+/* --- hardware that no test has --- */
+
+static void nobody_calls(const char *what)
+{
+	printf("# %s in a test\n", what);
+	exit(1);
+}
+
+ulong vmcs_get(u32 field)
+{
+	(void)field;
+	nobody_calls("VMREAD");
+	return 0;
+}
+
+void vmcs_put(u32 field, ulong value)
+{
+	(void)field;
+	(void)value;
+	nobody_calls("VMWRITE");
+}
+
+void vmcs_load(const u64 *pa)
+{
+	(void)pa;
+	nobody_calls("VMPTRLD");
+}
+
+void shadow_off(struct cpu *c)
+{
+	(void)c;
+	nobody_calls("shadow_off");
 }

@@ -11,6 +11,7 @@ struct nest_stub {
 	struct ept_walk (*ept01_lookup)(u64 gpa);
 	bool (*ept01_fill)(u64 gpa);
 	void (*invept_all)(void);
+	bool (*caps_have)(const char *exists);
 };
 extern struct nest_stub nest_stub;
 

@@ -275,7 +275,12 @@ static void one_step(void)
 
 static void begin_empty(void)
 {
-	nest_stub = (struct nest_stub){ model_gpa_ptr, model_ept01_lookup, model_ept01_fill, stub_invept_all };
+	nest_stub = (struct nest_stub){
+		.gpa_ptr_slow = model_gpa_ptr,
+		.ept01_lookup = model_ept01_lookup,
+		.ept01_fill = model_ept01_fill,
+		.invept_all = stub_invept_all,
+	};
 	if (!ept02.table[0].entry)
 		ept02_init(&ept02);
 	else

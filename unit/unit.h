@@ -33,10 +33,12 @@ extern const struct unit_case line_cases[];
 extern const struct unit_case lru_cases[];
 extern const struct unit_case memmap_cases[];
 extern const struct unit_case misc_cases[];
+extern const struct unit_case msr_bitmap_cases[];
 extern const struct unit_case mtrr_cases[];
 extern const struct unit_case paging_cases[];
 extern const struct unit_case route_cases[];
 extern const struct unit_case vmcs_cases[];
+extern const struct unit_case vmcs12_cases[];
 
 /* Repeatable pseudo-random numbers for models and fuzzing; not the code under test. */
 u64 unit_random(void);

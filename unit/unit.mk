@@ -16,6 +16,7 @@ NEST_PURE := $(addprefix xmhf-nest/, \
 	memmap.c \
 	paging.c \
 	route.c \
+	vmcs12.c \
 )
 UNIT_C := $(wildcard unit/*.c) $(wildcard lib/core/*.c) $(NEST_PURE)
 UNIT_CFLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef \

@@ -9,6 +9,7 @@
 #include "xmhf-nest/exit.h"
 #include "xmhf-nest/log.h"
 #include "xmhf-nest/mem.h"
+#include "xmhf-nest/msr_bitmap.h"
 #include "xmhf-nest/nested.h"
 #include "xmhf-nest/poll.h"
 #include "xmhf-nest/vmx.h"
@@ -223,20 +224,11 @@ static void debug_and_efer(struct cpu *c, const struct inherited *from)
 	}
 }
 
-/* L1 may write to its bitmap at any time, so it's read at each entry: a copy, since L0's bits mustn't be L1's to change. */
+/* L1 may write to its bitmap at any time, so it's read at each entry. */
 static void msr_bitmap02(struct cpu *c)
 {
-	const u8 *bitmap12 = gpa_ptr(c->nested.v[VI_msr_bitmap_address], PAGE_SIZE);
-	ulong *to = (ulong *)bitmap02[c->number];
-	const ulong *l0 = (const ulong *)msr_bitmap_l1();
-
-	if (!bitmap12) {
-		memset(to, 0xff, PAGE_SIZE);
-		return;
-	}
-	copy_words(to, bitmap12, PAGE_SIZE / sizeof(ulong));
-	for (u32 i = 0; i < msr_bitmap_words; i++)
-		to[msr_bitmap_word[i]] |= l0[msr_bitmap_word[i]];
+	msr_bitmap_merge((ulong *)bitmap02[c->number], gpa_ptr(c->nested.v[VI_msr_bitmap_address], PAGE_SIZE),
+			 (const ulong *)msr_bitmap_l1(), msr_bitmap_word, msr_bitmap_words);
 }
 
 static bool pae_without_ept(struct cpu *c)
