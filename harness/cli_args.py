@@ -49,8 +49,8 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--list", action="store_true", help="tell what would be run, and end")
     out.add_argument("--json", type=Path, metavar="F", help="results as data")
     out.add_argument("--junit", type=Path, metavar="F", help="results for CI systems")
-    out.add_argument("--html", type=Path, metavar="F", help="results as a matrix to look at")
-    out.add_argument("--bundle", metavar="ID", help="run one case and write all that a bug report needs")
+    out.add_argument("--html", type=Path, metavar="F", help="results as a matrix to look at, with what an L0 changes")
+    out.add_argument("--bundle", metavar="ID", help="run the case of a result's id and write all that a bug report needs")
     out.add_argument("--bundle-dir", metavar="DIR", default=str(ROOT / "build" / "bundle"), help="where to")
     out.add_argument("-v", "--verbose", action="store_true", help="tell every result, also the GOOD ones")
     return p

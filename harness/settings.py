@@ -21,8 +21,8 @@ L1_TIMEOUT = 60.0  # the same for an image of whose progress nothing is known
 
 # Options that may be given several times and those with one value; run_tests.py and pytest have the same.
 LISTS = {
-    "stack": "bochs (default), bochs@VERSION, bochs:MODEL, qemu-tcg, qemu-kvm; behind it /xmhf-nest, /xmhf-nest-i386 or "
-    "/l0 (see --l0): that L0 below lhv",
+    "stack": "bochs (default), bochs@VERSION, bochs:MODEL, qemu-tcg, qemu-kvm; behind it /xmhf-nest, /xmhf-nest-i386 (with "
+    "+disk: lhv is on the second BIOS disk) or /l0 (see --l0): that L0 below lhv",
     "cpu_model": "CPU model of Bochs; default: haswell_4770, skylake_x, sandy_bridge_2600k; with --bochs or --l1 the first only",
     "arch": "i386, amd64; default both",
     "cpus": "number of CPUs; default 1 and 2",
