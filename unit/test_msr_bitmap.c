@@ -3,8 +3,6 @@
 #include "unit/unit.h"
 #include "xmhf-nest/msr_bitmap.h"
 
-#define LISTED 8u
-
 static u8 l1[PAGE_SIZE], l0[PAGE_SIZE] __attribute__((aligned(16))),
 	merged[PAGE_SIZE + 16] __attribute__((aligned(16)));
 
@@ -17,20 +15,21 @@ static bool exits(const u8 *bitmap, u32 msr, bool write)
 }
 
 /* Some accesses that L0 watches, and the words in which they are. */
-static u32 any_l0(u16 *word)
+static struct msr_bitmap_words any_l0(void)
 {
-	u32 n = (u32)(unit_random() % (LISTED + 1)), words = 0;
+	u32 n = (u32)(unit_random() % (MSR_BITMAP_WORDS + 1));
+	struct msr_bitmap_words words = { 0 };
 
 	memset(l0, 0, sizeof(l0));
-	while (words < n) {
+	while (words.count < n) {
 		u32 at = (u32)(unit_random() % (PAGE_SIZE * 8)), w = at / 8 / sizeof(ulong);
 		bool listed = false;
 
 		l0[at / 8] |= (u8)(1u << at % 8);
-		for (u32 i = 0; i < words; i++)
-			listed = listed || word[i] == w;
+		for (u32 i = 0; i < words.count; i++)
+			listed = listed || words.word[i] == w;
 		if (!listed)
-			word[words++] = (u16)w;
+			words.word[words.count++] = (u16)w;
 	}
 	return words;
 }
@@ -62,14 +61,13 @@ static void test_fuzz(void)
 {
 	for (u32 round = 0; round < 60; round++) {
 		bool there = unit_random() % 8;
-		u16 word[LISTED];
-		u32 words = any_l0(word);
+		struct msr_bitmap_words words = any_l0();
 
 		any_l1();
 		/* What was there from the entry before is gone; nothing behind is touched. */
 		memset(merged, round % 2 ? 0xff : 0, PAGE_SIZE);
 		memset(merged + PAGE_SIZE, 0x5a, 16);
-		msr_bitmap_merge((ulong *)merged, there ? l1 : NULL, (const ulong *)l0, word, words);
+		msr_bitmap_merge((ulong *)merged, there ? l1 : NULL, (const ulong *)l0, &words);
 		check_all(there);
 		for (u32 i = 0; i < 16; i++)
 			CHECK(merged[PAGE_SIZE + i] == 0x5a);

@@ -9,7 +9,6 @@
 #include "xmhf-nest/exit.h"
 #include "xmhf-nest/log.h"
 #include "xmhf-nest/mem.h"
-#include "xmhf-nest/msr_bitmap.h"
 #include "xmhf-nest/nested.h"
 #include "xmhf-nest/poll.h"
 #include "xmhf-nest/vmx.h"
@@ -228,7 +227,7 @@ static void debug_and_efer(struct cpu *c, const struct inherited *from)
 static void msr_bitmap02(struct cpu *c)
 {
 	msr_bitmap_merge((ulong *)bitmap02[c->number], gpa_ptr(c->nested.v[VI_msr_bitmap_address], PAGE_SIZE),
-			 (const ulong *)msr_bitmap_l1(), msr_bitmap_word, msr_bitmap_words);
+			 (const ulong *)msr_bitmap_l1(), &msr_bitmap_words);
 }
 
 static bool pae_without_ept(struct cpu *c)

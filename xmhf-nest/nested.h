@@ -4,6 +4,7 @@
 #define NEST_NESTED_H
 
 #include "xmhf-nest/cpu.h"
+#include "xmhf-nest/msr_bitmap.h"
 
 /* Once, on each CPU, with VMXON done. */
 void nested_init(struct cpu *c);
@@ -52,9 +53,6 @@ void vm_fail(struct cpu *c, u32 error); /* VMfailInvalid if there is no current 
 /* --- vmcs01.c --- */
 void msr_bitmap_init(void);
 const u8 *msr_bitmap_l1(void);
-/* Numbers of its words (ulong) with bits in them. */
-#define MSR_BITMAP_WORDS 8u
-extern u32 msr_bitmap_words;
-extern u16 msr_bitmap_word[MSR_BITMAP_WORDS];
+extern struct msr_bitmap_words msr_bitmap_words;
 
 #endif

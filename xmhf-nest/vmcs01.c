@@ -16,8 +16,7 @@
 /* L1's MSR bitmap, one for all CPUs: reads at 0 and 1024, writes at 2048 and 3072 (SDM: "MSR-Bitmap Address"). */
 static u8 *msr_bitmap;
 /* Words of it with bits in them: what else L2's bitmap gets. */
-u32 msr_bitmap_words;
-u16 msr_bitmap_word[MSR_BITMAP_WORDS];
+struct msr_bitmap_words msr_bitmap_words;
 u32 entry01;
 
 static void intercept(u32 msr, bool write)
@@ -39,9 +38,9 @@ void msr_bitmap_init(void)
 		intercept(MSR_EFER, true);
 	for (u32 i = 0; i < PAGE_SIZE / sizeof(ulong); i++)
 		if (((const ulong *)msr_bitmap)[i]) {
-			if (msr_bitmap_words == MSR_BITMAP_WORDS)
+			if (msr_bitmap_words.count == MSR_BITMAP_WORDS)
 				panic("MSR_BITMAP_WORDS");
-			msr_bitmap_word[msr_bitmap_words++] = (u16)i;
+			msr_bitmap_words.word[msr_bitmap_words.count++] = (u16)i;
 		}
 }
 
