@@ -291,3 +291,53 @@ TEST(ept, rep_ins_absent_page, .sdm = "EPT Violations", .needs = "ATA disk; sing
 	rep_ins_to(&v, &s, 0x100, 0);
 	rep_ins_to(&v, &s, PAGE_SIZE - 100, 1);
 }
+
+/* --- L2's page tables as guest-physical memory --- */
+
+#define PTE_A 0x20ull
+
+static ulong l2_nothing(ulong x)
+{
+	return x;
+}
+
+/*
+ * Setting an accessed flag is a write to the page table. Without write access there, that is an EPT violation, and the
+ * flag stays 0: what L1 protects isn't changed by L2's page walks either.
+ */
+TEST(ept, accessed_flag_needs_write, .sdm = "EPT Violations", .needs = "single-context INVEPT", .opt = OPT_ept)
+{
+	u64 *above, root;
+	volatile u64 *directory;
+	struct vcpu v;
+	struct exit e;
+
+	test_vcpu(&v, c, OPT_ept);
+	require(registers_survive(&v));
+	root = v.eptp & EPT_ADDR;
+	/* The page directory of the first GiB, moved to a page of its own in EPT. */
+	above = (u64 *)(ulong)v.l2_root;
+#ifdef __x86_64__
+	above = (u64 *)(ulong)(above[0] & PTE_ADDR);
+#endif
+	directory = (volatile u64 *)(ulong)(above[0] & PTE_ADDR);
+	above[0] = GPA_ALIAS | (above[0] & ~PTE_ADDR);
+#ifndef __x86_64__
+	vmwrite(VMCS_guest_pdpte0, above[0]);
+#endif
+	directory[0] &= ~PTE_A;
+	ept_map_page(root, GPA_ALIAS, (ulong)directory, EPT_R);
+	expect_out(invept(INVEPT_SINGLE, v.eptp, 0), out_ok());
+	guest(&v, l2_nothing, 0xacc);
+	e = enter(&v);
+	require_exit(&v, e, EXIT_ept_violation);
+	expect_eq(e.qualification & (QUAL_WRITE | QUAL_LINEAR_VALID | QUAL_TRANSLATED), QUAL_WRITE | QUAL_LINEAR_VALID);
+	expect_eq(vmread(VMCS_guest_physical_address) & ~(u64)(PAGE_SIZE - 1), GPA_ALIAS);
+	expect_eq(directory[0] & PTE_A, 0);
+	ept_map_page(root, GPA_ALIAS, (ulong)directory, EPT_RWX);
+	expect_out(invept(INVEPT_SINGLE, v.eptp, 0), out_ok());
+	e = enter(&v);
+	require_call(&v, e, L2_RETURN);
+	expect_eq(v.g.dx, 0xacc);
+	expect_eq(directory[0] & PTE_A, PTE_A);
+}
