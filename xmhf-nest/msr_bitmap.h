@@ -3,7 +3,6 @@
 #ifndef NEST_MSR_BITMAP_H
 #define NEST_MSR_BITMAP_H
 
-#include "core/mem.h"
 #include "xmhf-nest/cpu.h"
 
 /* Numbers of L0's bitmap's words (ulong) with bits in them. */
@@ -17,7 +16,8 @@ struct msr_bitmap_words {
 static inline void msr_bitmap_merge(ulong *to, const void *bitmap12, const ulong *l0, const struct msr_bitmap_words *w)
 {
 	if (!bitmap12) {
-		memset(to, 0xff, PAGE_SIZE);
+		for (u32 i = 0; i < PAGE_SIZE / sizeof(ulong); i++)
+			to[i] = ~(ulong)0;
 		return;
 	}
 	copy_words(to, bitmap12, PAGE_SIZE / sizeof(ulong));
