@@ -5,6 +5,7 @@
  */
 #include "core/mem.h"
 #include "lhv/apic.h"
+#include "lhv/guest.h"
 #include "lhv/mem.h"
 #include "lhv/platform.h"
 #include "lhv/smp.h"
@@ -17,6 +18,9 @@ extern const u8 sipi_code[], sipi_code_end[];
 u32 sipi_wait(u32 apic_id, volatile u32 *state, u32 waiting, u32 in_root);
 extern volatile u32 sipi_alive;
 extern u8 boot_gdtr[];
+/* lib/arch/l2_spin.asm */
+ulong l2_spin_registers(ulong stop);
+extern volatile u32 l2_spin_alive;
 
 /* How the CPU was at its first instruction. */
 struct sipi_record {
@@ -296,6 +300,21 @@ static void stay_in_root(struct cpu *c, void *arg)
 	expect_out(vmx_on(c), out_ok());
 }
 
+/* The last CPU leaves VMX operation: how often it starts then. */
+static u32 starts_after_vmxoff(u32 last)
+{
+	u32 started;
+
+	__atomic_store_n(&now.state[last], MAY_LEAVE, __ATOMIC_RELEASE);
+	all_wait(last, LEAVES);
+	wait_ms(1);
+	send_sipis(cpus[last].apic_id);
+	started = page->count;
+	__atomic_store_n(&now.state[last], GIVE_UP, __ATOMIC_RELEASE);
+	join_cpu(last);
+	return started;
+}
+
 /* True if the last CPU went on in VMX root operation; *started: how often it started after VMXOFF. */
 static bool init_in_root(u32 *started)
 {
@@ -311,13 +330,7 @@ static bool init_in_root(u32 *started)
 	before = sipi_alive;
 	wait_ms(1);
 	went_on = sipi_alive != before && !page->count;
-	__atomic_store_n(&now.state[last], MAY_LEAVE, __ATOMIC_RELEASE);
-	all_wait(last, LEAVES);
-	wait_ms(1);
-	send_sipis(apic_id);
-	*started = page->count;
-	__atomic_store_n(&now.state[last], GIVE_UP, __ATOMIC_RELEASE);
-	join_cpu(last);
+	*started = starts_after_vmxoff(last);
 	return went_on;
 }
 
@@ -336,6 +349,84 @@ TEST(smp, init_waits_for_vmxoff, .sdm = "VMXOFF-Leave VMX Operation", .flags = T
 
 	require(init_in_root(&started));
 	expect_eq(started, 1);
+}
+
+/* --- INIT to a CPU that runs L2 --- */
+
+#define L2_INITS 3u
+
+static struct {
+	u32 stop;  /* asks L2 to call */
+	u32 exits; /* that the CPU has had */
+	u32 done;  /* the CPU won't enter L2 again, and has told what it saw */
+} in_l2;
+
+/* All but AX, which L2 needs. */
+static void check_patterns(const struct vcpu *v)
+{
+	const ulong *reg = &v->g.ax;
+
+	for (u32 n = 1; n < sizeof(v->g) / sizeof(ulong); n++)
+		expect_eq(reg[n], L2_PATTERN + n);
+}
+
+static void take_inits_in_l2(struct cpu *c, void *arg)
+{
+	struct vcpu v;
+	struct exit e;
+
+	test_vcpu(&v, c, 0);
+	guest(&v, l2_spin_registers, (ulong)&in_l2.stop);
+	for (u32 n = 1; n <= L2_INITS; n++) {
+		e = enter(&v);
+		if (!expect_exit(&v, e, EXIT_init))
+			break;
+		check_patterns(&v);
+		expect_eq(vmread(VMCS_guest_activity_state), 0);
+		__atomic_store_n(&in_l2.exits, n, __ATOMIC_RELEASE);
+	}
+	/* The exits were for L1 alone: L2 goes on. */
+	__atomic_store_n(&in_l2.stop, 1, __ATOMIC_RELEASE);
+	if (in_l2.exits == L2_INITS) {
+		e = enter(&v);
+		if (expect_call(&v, e, L2_REGISTERS))
+			check_patterns(&v);
+	}
+	vcpu_destroy(&v);
+	__atomic_store_n(&in_l2.done, 1, __ATOMIC_RELEASE);
+	stay_in_root(c, arg);
+}
+
+static bool moves_on(const volatile u32 *counter, u32 from)
+{
+	u64 deadline = time_after_ms(PARK_MS);
+
+	while (__atomic_load_n(counter, __ATOMIC_ACQUIRE) == from && !time_is_up(deadline))
+		cpu_pause();
+	return __atomic_load_n(counter, __ATOMIC_ACQUIRE) != from;
+}
+
+/* An exit for each, and nothing is left of them: not for L2, nor for the time after VMXOFF. */
+TEST(smp, init_exits_from_l2, .sdm = "Other Causes of VM Exits", .flags = TEST_TWO_CPUS)
+{
+	u32 last = cpu_count - 1;
+
+	memset(&now, 0, sizeof(now));
+	memset(&in_l2, 0, sizeof(in_l2));
+	copy_code();
+	on_cpu(last, take_inits_in_l2, NULL);
+	for (u32 n = 0; n < L2_INITS; n++) {
+		if (!expect(moves_on(&l2_spin_alive, l2_spin_alive)))
+			break;
+		send(cpus[last].apic_id, ICR_INIT);
+		if (!expect(moves_on(&in_l2.exits, n)))
+			break;
+	}
+	__atomic_store_n(&in_l2.stop, 1, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&in_l2.done, __ATOMIC_ACQUIRE))
+		cpu_pause();
+	expect(all_wait(last, IN_ROOT));
+	expect_eq(starts_after_vmxoff(last), 0);
 }
 
 /* CPU 0 stays in x2APIC mode: the way back is through "disabled", which not every host comes back from (Bochs). */
