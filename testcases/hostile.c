@@ -21,6 +21,7 @@ extern const u8 image_start[];
 #define MAGIC 0x6057u
 #define ENTRY_FAILED 0x80000000u
 #define TRIPS_MAX 8
+#define QUAL_LINK_POINTER 4u
 
 /* --- The addresses --- */
 
@@ -317,6 +318,24 @@ TEST(hostile, entry_msr_list, .sdm = "Loading MSRs")
 	}
 	vcpu_destroy(&v);
 	check_intact(&i, c);
+}
+
+/* A VMCS link pointer that isn't ones names a VMCS: aligned, within the CPU's addresses, with its revision. */
+TEST(hostile, link_pointer, .sdm = "Checks on Guest Non-Register State")
+{
+	const u64 pointers[] = { ~0ull - 1, ~0ull - PAGE_SIZE, 1ull << 63, 1ull << address_bits(), 1, new_vmcs() + 8 };
+	struct vcpu v;
+	struct exit e;
+
+	test_vcpu(&v, c, 0);
+	for (u32 i = 0; i < ARRAY_SIZE(pointers); i++) {
+		vmwrite(VMCS_vmcs_link_pointer, pointers[i]);
+		guest(&v, l2_port_and_msr, 0);
+		e = enter_once(&v);
+		expect(e.entry.kind == OUT_OK);
+		expect_eq(e.reason, ENTRY_FAILED | EXIT_invalid_guest_state);
+		expect_eq(e.qualification, QUAL_LINK_POINTER);
+	}
 }
 
 #ifdef __x86_64__
