@@ -12,6 +12,7 @@
 #include "lhv/apic.h"
 #include "lhv/guest.h"
 #include "lhv/mem.h"
+#include "lhv/platform.h"
 #include "lhv/test.h"
 #include "x86/cr.h"
 
@@ -86,13 +87,18 @@ static void spin(void)
 		cpu_pause();
 }
 
-static void send_nmi(void)
+static void send_nmi_to(u32 apic)
 {
-	*(volatile u32 *)(ulong)ICR_HIGH = apic_id() << 24;
+	*(volatile u32 *)(ulong)ICR_HIGH = apic << 24;
 	*(volatile u32 *)(ulong)ICR_LOW = ICR_NMI;
 	for (u32 i = 0; i < 1000000 && *(volatile u32 *)(ulong)ICR_LOW & ICR_PENDING; i++)
 		cpu_pause();
 	spin();
+}
+
+static void send_nmi(void)
+{
+	send_nmi_to(apic_id());
 }
 
 static void unblock(void)
@@ -387,6 +393,16 @@ EXPERIMENT(exiting_blocked, "NMI exiting", "Interruptibility State")
 	want_eq(m, nmi_count[LEVEL_L1], 1);
 }
 
+/* Two, while they are blocked: one is kept; whether another is, the SDM doesn't say. */
+EXPERIMENT(exiting_two_blocked, "NMI exiting", "Handling Multiple NMIs")
+{
+	want_return(m, ENTER(EXITING, l2_sends_twice, .blocked = true), 0);
+	want_eq(m, nmi_count[LEVEL_L1], 0);
+	unblock();
+	unblock();
+	want_eq(m, nmi_count[LEVEL_L1] == 1 || nmi_count[LEVEL_L1] == 2, true);
+}
+
 EXPERIMENT(exiting_pending, "NMI exiting", "Other Causes of VM Exits")
 {
 	struct exit e = ENTER(EXITING, l2_idle, .l1 = L1_PENDING);
@@ -575,6 +591,7 @@ static void (*const experiments[])(struct machine *m) = {
 	plain_injected_blocked,
 	exiting,
 	exiting_blocked,
+	exiting_two_blocked,
 	exiting_pending,
 	exiting_then_vmcall,
 	exiting_pending_inject,
@@ -623,4 +640,83 @@ TEST(nmi, random_order, .sdm = "Handling Multiple NMIs", .needs = WINDOW)
 	finish();
 	expect(n > 0);
 	say_note("%u of %u experiments, %u rounds", n, (u32)COUNT, ROUNDS);
+}
+
+/* --- HLT --- */
+
+#define HALTED_MS 2 /* surely in HLT by then */
+
+static u32 halts;
+
+static ulong l2_halts(ulong unused)
+{
+	__atomic_store_n(&halts, 1, __ATOMIC_RELEASE);
+	l2_halt_once();
+	return l2_idle(unused);
+}
+
+static void wake_with_nmi(struct cpu *c, void *arg)
+{
+	u64 deadline;
+
+	(void)c;
+	(void)arg;
+	while (!__atomic_load_n(&halts, __ATOMIC_ACQUIRE))
+		cpu_pause();
+	for (deadline = time_after_ms(HALTED_MS); !time_is_up(deadline);)
+		cpu_pause();
+	send_nmi_to(cpus[0].apic_id);
+}
+
+static struct exit enter_halting_l2(struct machine *m, u32 pin)
+{
+	struct exit e;
+
+	__atomic_store_n(&halts, 0, __ATOMIC_RELEASE);
+	on_cpu(1, wake_with_nmi, NULL);
+	e = ENTER(pin, l2_halts);
+	join_cpu(1);
+	return e;
+}
+
+static void hlt_plain(struct machine *m)
+{
+	want_return(m, enter_halting_l2(m, 0), 1);
+	want_eq(m, nmi_ip[LEVEL_L2], (ulong)l2_halt_once + 2);
+	want_eq(m, nmi_count[LEVEL_L1], 0);
+}
+
+TEST(nmi, hlt_plain, .sdm = "HLT-Halt", .flags = TEST_TWO_CPUS)
+{
+	twice(c, hlt_plain);
+}
+
+static void hlt_exiting(struct machine *m)
+{
+	struct exit e = enter_halting_l2(m, EXITING);
+
+	if (want_nmi_exit(m, e))
+		want_eq(m, e.ip, (ulong)l2_halt_once + 2);
+	want_blocked_by_exit(m);
+	vmwrite(VMCS_guest_activity_state, 0);
+	want_return(m, enter_once(&m->v), 0);
+}
+
+TEST(nmi, hlt_exiting, .sdm = "Other Causes of VM Exits", .needs = "NMI exiting", .flags = TEST_TWO_CPUS)
+{
+	twice(c, hlt_exiting);
+}
+
+/* L2 was halted when the NMI came, and that is what the exit saves. */
+static void hlt_saved(struct machine *m)
+{
+	if (want_nmi_exit(m, enter_halting_l2(m, EXITING)))
+		want_eq(m, vmread(VMCS_guest_activity_state), 1);
+	vmwrite(VMCS_guest_activity_state, 0);
+}
+
+TEST(nmi, hlt_saved, .sdm = "Saving Non-Register State", .needs = "NMI exiting; activity state HLT",
+     .flags = TEST_TWO_CPUS)
+{
+	twice(c, hlt_saved);
 }
