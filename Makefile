@@ -28,7 +28,7 @@ REPORTS = --json $(REPORT)/report.json --junit $(REPORT)/report.xml --html $(REP
 help: ## this list
 	@echo 'Targets:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | sort -u | \
-		while IFS='|' read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+		while IFS='|' read -r target text; do printf '  %-11s %s\n' "$$target" "$$text"; done
 	@echo
 	@echo 'Variables: ARGS="..." for run_tests.py, LHV_OPT=0x3c (mask without a command line), CC=clang, JOBS=N,'
 	@echo '           V=1 (show commands), NO_DEPS=1 (no look at Debian packages)'
@@ -37,7 +37,7 @@ help: ## this list
 all: lhv images iso ## kernels, disk images, ISOs
 
 -include lhv/build.mk xmhf-nest/build.mk lib/tools/tools.mk unit/unit.mk
-include images/images.mk
+include images/images.mk images/kvm/kvm.mk
 lhv: ## the kernels, build/lhv/lhv-{i386,amd64}.elf
 xmhf-nest: ## the nested-capable L0, build/xmhf-nest/xmhf-nest-{i386,amd64}.elf
 unit: ## tests of the pure code, built for and run on this machine
@@ -85,12 +85,17 @@ bench: deps ## measures boot, default run and tests; prints a table
 
 # What the harness needs to run lhv.
 .PHONY: products
-products: lhv xmhf-nest $(TABLES)
+products: lhv xmhf-nest kvm $(TABLES)
 
 .PHONY: bochs
 bochs: ## builds Bochs 3.0 into your cache folder, several times faster than Debian's package
 	$(if $(NO_DEPS),,@images/deps.sh python3)
 	$(PYTHON) images/build_bochs.py $(ARGS)
+
+.PHONY: bochs-fixes
+bochs-fixes: ## the same with our patches, for stacks with Linux KVM (made by itself when one is run)
+	$(if $(NO_DEPS),,@images/deps.sh python3)
+	$(PYTHON) images/build_bochs.py --fixes $(ARGS)
 
 .PHONY: breaks
 breaks: deps ## makes wrong changes in a copy of the tree and sees each one noticed

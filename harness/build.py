@@ -10,7 +10,7 @@ import sys
 from harness.errors import EnvironmentProblem
 from harness.settings import ROOT, Settings
 
-TARGETS = ("lhv", "xmhf-nest", "build/tables.json")
+TARGETS = ("lhv", "xmhf-nest", "kvm", "build/tables.json")
 
 
 def make(settings: Settings, *, quiet: bool = False) -> None:

@@ -16,7 +16,7 @@ from typing import TextIO
 
 import pytest
 
-from harness import build, bundle, cli_args, engines, listing, plan, plugin
+from harness import build, bundle, cli_args, layers, listing, plan, plugin
 from harness.engines.base import last_words
 from harness.errors import EnvironmentProblem, UsageError
 from harness.plan import Case
@@ -87,7 +87,7 @@ def _check_stacks(settings: Settings) -> None:
     """A model that doesn't exist is the user's mistake; an engine that isn't here becomes INFRA, with its ids."""
     for stack in expand(settings.stacks, settings.models, settings.l1_boot):
         try:
-            engines.find(stack, settings.bochs)
+            layers.find(stack, settings)
         except EnvironmentProblem:
             continue
 

@@ -199,6 +199,6 @@ def of_stack(host: str, version: str, layers: Sequence[str], folder: Path = FOLD
     """The engine's data, with the data of each layer on top."""
     data = of_host(host, version, folder)
     for layer in layers:
-        own = of_host(layer, "", folder)
+        own = of_host(layer.split("/")[0], "", folder)  # whatever the VMM
         data = data.below_unknown() if own is NONE else own.over(data)
     return data

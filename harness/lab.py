@@ -38,9 +38,10 @@ class Lab:
         if run.boot is not None:
             boot_id = f"{case.group}/{run.boot}"
             boots[boot_id] = boot_row(group.boots[run.boot], stack.name)
+        rows = item_rows(case, run, data, self._settings, boot_id)
         return {
-            "rows": item_rows(case, run, data, self._settings, boot_id),
-            "stacks": {stack.name: stack_row(stack, engine, data, self._settings)},
+            "rows": [row | {"l0": engine.l0 or None} for row in rows],
+            "stacks": {stack.name: stack_row(stack, engine, data)},
             "boots": boots,
             "logs": {case.id: run.log},
         }

@@ -23,6 +23,10 @@ _PANIC = re.compile(rb"xmhf-nest: PANIC ([^\r\n]*)")
 
 def find(stack: Stack, settings: Settings) -> Engine:
     """The engine of a stack, with the stack's layer on it. Errors are those of engines.find()."""
+    if stack.kvm:
+        from harness import provision  # most runs need nothing of it
+
+        return provision.find(stack, settings)
     engine = engines.find(stack, settings.bochs)
     if not stack.layers:
         return engine
@@ -55,6 +59,10 @@ class LayeredEngine(Engine):
     @property
     def exit_word(self) -> str:
         return self.engine.exit_word
+
+    @property
+    def l0(self) -> str:
+        return self.layer.name
 
     def prepare(self, boot: Boot, folder: Path) -> Launch:
         return self.engine.prepare(self.layered(boot), folder)

@@ -21,21 +21,22 @@ Row = dict[str, Any]
 Payload = dict[str, Any]
 
 
-def stack_row(stack: Stack, engine: Engine, data: Expectations, settings: Settings) -> Row:
+def stack_row(stack: Stack, engine: Engine, data: Expectations) -> Row:
     row = {
         "engine": engine.name, "version": engine.version, "cpu_model": engine.model, "expectations": data.source,
         "below": None, "layer": None, "l0": None, "l1_boot": None,
     }  # fmt: skip
     if stack.below:
-        layer = stack.layers[-1]
-        row |= {"below": stack.below.name, "layer": layer, "l0": settings.layer(layer).name, "l1_boot": stack.way}
+        row |= {"below": stack.below.name, "layer": stack.layers[-1], "l0": engine.l0, "l1_boot": None if stack.kvm else stack.way}
     return row
 
 
 def stack_text(row: Row) -> str:
     """What a stack is, for people."""
     text = f"{row['engine']} {row['version']}, {row['cpu_model']}"
-    return f"{text}; {row['l0']}, which gets L1 by {row['l1_boot']}" if row["layer"] else text
+    if row["layer"]:
+        text += f"; {row['l0']}"
+    return f"{text}, which gets L1 by {row['l1_boot']}" if row["l1_boot"] else text
 
 
 def boot_row(info: BootInfo, stack: str) -> Row:

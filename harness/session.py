@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.cases import Item, ResultKey
@@ -118,6 +118,17 @@ def limits_for(timeout: float, cpus: int, steps: int) -> Limits:
     return Limits(stall, max(_WALL_MIN, stall * _WALL_FACTOR), stall * (steps + 1))
 
 
+def blame(seen: dict[int, dict[ResultKey, Seen]], t: Transcript, complaints: Sequence[tuple[int, str]]) -> None:
+    """What an L0 said of itself makes the item BAD during which it said it, whatever lhv found."""
+    for at, text in complaints:
+        began = [i for i, record in t.records.items() if record.start <= at]
+        index = max(began, default=min(seen, default=None))
+        for key, old in seen.get(index, {}).items() if index is not None else ():
+            if old.verdict is not Verdict.BAD or not old.reason.startswith(text):
+                reason = "; ".join(part for part in (text, old.reason) if part)
+                seen[index][key] = replace(old, verdict=old.verdict.worse(Verdict.BAD), reason=reason)
+
+
 def cmdline(request: Request, settings: Settings, exit_word: str) -> str:
     """docs/protocol.md, "lhv's command line"."""
     words = [item.word for item in request.items]
@@ -219,8 +230,9 @@ def _run_boot(engine: Engine, request: Request, settings: Settings, name: str, o
     machine = Boot(request.cpus, settings.kernel(request.arch), text, memory_mb=settings.memory_mb)
     steps = len(request.items) - request.first
     with boot_folder(settings.keep, name) as folder:
-        limits = limits_for(settings.timeout, request.cpus, steps)
+        limits = limits_for(settings.timeout * engine.slowness, request.cpus, steps)
         watched, argv = boot(engine, machine, listener, limits, folder)
+        complaints = engine.complaints(watched.data, folder)
     if watched.end.verdict is not Verdict.INFRA:
         # lhv's `done` is the last word on what was printed before it.
         watched.end = engine.last_words(watched.data[t.done.end if t.done else 0 :]) or watched.end
@@ -229,6 +241,7 @@ def _run_boot(engine: Engine, request: Request, settings: Settings, name: str, o
         judgement = judge(Transcript(request), watched.end)
     else:
         judgement = judge(t, watched.end)
+        blame(judgement.seen, t, complaints)
     info = BootInfo(argv, text, round(watched.cpu_seconds, 2), round(watched.wall_seconds, 2), items=len(t.records))
     info.first_end = next((r.end_tsc for r in t.records.values() if r.end_tsc is not None), None)
     info.end = "done" if t.done and not watched.end.below else watched.end.text

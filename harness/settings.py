@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.stacks import FOREIGN, WAYS, parse
+from harness.stacks import FOREIGN, KVM_OWN, WAYS, parse
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHS = ("i386", "amd64")
@@ -22,12 +22,14 @@ L1_TIMEOUT = 60.0  # the same for an image of whose progress nothing is known
 # Options that may be given several times and those with one value; run_tests.py and pytest have the same.
 LISTS = {
     "stack": "bochs (default), bochs@VERSION, bochs:MODEL, qemu-tcg, qemu-kvm; behind it /xmhf-nest, /xmhf-nest-i386 (with "
-    "+disk: lhv is on the second BIOS disk) or /l0 (see --l0): that L0 below lhv",
+    "+disk: lhv is on the second BIOS disk) or /l0 (see --l0): that L0 below lhv; behind bochs /kvm-5.10, /kvm-6.1, /kvm-6.12, "
+    "/kvm-7.2 (Debian's kernels) or /kvm (see --kernel), with /qemu behind that QEMU instead of our VMM",
     "cpu_model": "CPU model of Bochs; default: haswell_4770, skylake_x, sandy_bridge_2600k; with --bochs or --l1 the first only",
     "arch": "i386, amd64; default both",
     "cpus": "number of CPUs; default 1 and 2",
     "opt": "mask: a number, or names joined by +; default: a covering set",
     "test": "glob over AREA/NAME or NAME; default: all",
+    "l0_param": "with /kvm-...: NAME=VALUE of the module kvm_intel",
     "expect": "with --l1: regular expression that must appear on COM1",
     "reject": "with --l1: regular expression that must not appear",
 }
@@ -40,13 +42,16 @@ VALUES = {
     "append": "with --l1: the kernel's command line",
     "l0": "somebody else's L0, a disk image that boots the second BIOS disk, where lhv is; of stacks with /l0 (default: bochs/l0)",
     "l1_boot": "with /xmhf-nest: how it gets lhv: as a multiboot module (default), or from the second BIOS disk: module, disk",
+    "kernel": "of /kvm: somebody's own Linux, a bzImage (default stack with it: bochs/kvm)",
+    "kvm_modules": "with --kernel: folder with its modules kvm and kvm-intel",
+    "kernel_version": "with one /kvm-...: that version of Debian's package, for example 6.1.176-1",
     "bochs": "the Bochs to use",
     "timeout": "CPU seconds without progress, per CPU of the machine",
     "memory": "MiB of each machine; default 64",
     "build_dir": "where lhv and tables.json are; default build",
     "keep": "folder in which everything of each boot stays",
 }
-PATHS = ("l0", "l1", "build_dir", "keep")
+PATHS = ("l0", "l1", "kernel", "kvm_modules", "build_dir", "keep")
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,10 @@ class Settings:
     build: Path = ROOT / "build"
     l0: str = ""
     l1_boot: str = ""  # empty: module
+    l0_params: tuple[str, ...] = ()
+    kernel_image: str = ""
+    kvm_modules: str = ""
+    kernel_version: str = ""
     l1: str = ""
     append: str = ""
     expect: tuple[str, ...] = ()
@@ -95,7 +104,7 @@ def from_options(get: Callable[[str], Any]) -> Settings:
     _check_combination(get, foreign)
     default = Settings()
     out = Settings(
-        stacks=words(get("stack")) or ((f"bochs/{FOREIGN}",) if get("l0") else default.stacks),
+        stacks=words(get("stack")) or _default_stacks(get),
         models=words(get("cpu_model")) or (() if foreign or get("bochs") else MODELS),
         archs=parse_archs(get("arch")) or default.archs,
         cpus=parse_cpus(get("cpus")) or ((1,) if foreign else default.cpus),
@@ -113,6 +122,10 @@ def from_options(get: Callable[[str], Any]) -> Settings:
         build=Path(get("build_dir")).absolute() if get("build_dir") else default.build,
         l0=str(Path(get("l0")).absolute()) if get("l0") else "",
         l1_boot=get("l1_boot") or "",
+        l0_params=words(get("l0_param")),
+        kernel_image=str(Path(get("kernel")).absolute()) if get("kernel") else "",
+        kvm_modules=str(Path(get("kvm_modules")).absolute()) if get("kvm_modules") else "",
+        kernel_version=get("kernel_version") or "",
         l1=get("l1") or "",
         append=get("append") or "",
         expect=parse_regexes("--expect", get("expect")),
@@ -120,6 +133,12 @@ def from_options(get: Callable[[str], Any]) -> Settings:
     )
     check_layers(out)
     return out
+
+
+def _default_stacks(get: Callable[[str], Any]) -> tuple[str, ...]:
+    if get("l0"):
+        return (f"bochs/{FOREIGN}",)
+    return (f"bochs/{KVM_OWN}",) if get("kernel") else Settings().stacks
 
 
 def _check_combination(get: Callable[[str], Any], foreign: bool) -> None:
@@ -144,8 +163,24 @@ def check_layers(settings: Settings) -> None:
         if not settings.l0:
             raise UsageError(f"/{FOREIGN} needs --l0 IMAGE")
         _check_disk(Path(settings.l0))
-    if way and not layers - {FOREIGN}:
+    _check_kvm(settings, layers)
+    if way and not {layer for layer in layers if layer.startswith("xmhf-nest")}:
         raise UsageError("--l1-boot needs a stack with a layer that can be booted in several ways, for example bochs/xmhf-nest")
+
+
+def _check_kvm(settings: Settings, layers: set[str]) -> None:
+    kvm = {layer.split("/")[0] for layer in layers if layer.startswith(KVM_OWN)}
+    if settings.l0_params and not kvm:
+        raise UsageError("--l0-param needs a stack with Linux KVM, for example bochs/kvm-6.1")
+    for text in settings.l0_params:
+        if not re.fullmatch(r"[a-z_][a-z0-9_]*=[A-Za-z0-9_.-]+", text):
+            raise UsageError(f"--l0-param {text}: NAME=VALUE is wanted")
+    if (KVM_OWN in kvm) != bool(settings.kernel_image):
+        raise UsageError("--kernel BZIMAGE and a stack that ends in /kvm belong together")
+    if bool(settings.kernel_image) != bool(settings.kvm_modules):
+        raise UsageError("--kernel BZIMAGE and --kvm-modules DIR belong together")
+    if settings.kernel_version and len(kvm - {KVM_OWN}) != 1:
+        raise UsageError("--kernel-version needs stacks with one line of Debian's kernels, for example bochs/kvm-6.1")
 
 
 def _check_disk(path: Path) -> None:

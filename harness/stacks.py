@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Names of stacks: ENGINE[@VERSION][:MODEL][/LAYER[+disk]], outermost first: bochs, bochs@2.7:tigerlake/xmhf-nest."""
+"""Names of stacks: ENGINE[@VERSION][:MODEL][/LAYER[+disk]], outermost first: bochs, bochs@2.7:tigerlake/xmhf-nest,
+bochs/kvm-6.1/qemu."""
 
 from __future__ import annotations
 
@@ -15,10 +16,16 @@ FOREIGN = "l0"  # somebody else's, a disk image that --l0 names
 LAYERS: dict[str, tuple[str, ...]] = {
     "xmhf-nest": ("i386", "amd64"), "xmhf-nest-i386": ("i386",), FOREIGN: ("i386", "amd64"),
 }  # fmt: skip
+# Linux with KVM, by its version, or one that --kernel names; with a VMM of ours, or with QEMU.
+KVM_LINES = ("5.10", "6.1", "6.12", "7.2")
+KVM_OWN = "kvm"
+QEMU = "qemu"
+LAYERS |= {f"kvm-{line}{vmm}": ("i386", "amd64") for line in KVM_LINES for vmm in ("", f"/{QEMU}")}
+LAYERS |= {f"{KVM_OWN}{vmm}": ("i386", "amd64") for vmm in ("", f"/{QEMU}")}
 # How a layer gets lhv: as a multiboot module, or from the second BIOS disk.
 WAYS = ("module", "disk")
 
-_SPEC = re.compile(r"(?P<engine>[a-z][a-z-]*)(@(?P<version>[0-9][0-9.]*))?(:(?P<model>[A-Za-z0-9_.,+-]+))?")
+_SPEC = re.compile(r"(?P<engine>[a-z][a-z-]*)(@(?P<version>[0-9][0-9.]*(\+[a-z]+)?))?(:(?P<model>[A-Za-z0-9_.,+-]+))?")
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,11 @@ class Stack:
 
     def runs(self, arch: str) -> bool:
         return all(arch in LAYERS[layer] for layer in self.layers)
+
+    @property
+    def kvm(self) -> bool:
+        """Is the innermost layer Linux with KVM?"""
+        return bool(self.layers) and re.match(rf"{KVM_OWN}([-/]|$)", self.layers[-1]) is not None
 
     @property
     def below(self) -> Stack | None:
@@ -49,6 +61,8 @@ class Stack:
 def parse(spec: str, way: str = "") -> Stack:
     """way: of a layer that doesn't say it itself."""
     first, *layers = spec.split("/")
+    if layers[1:] == [QEMU]:
+        layers = ["/".join(layers)]
     match = _SPEC.fullmatch(first)
     if not match or match["engine"] not in DEFAULT_MODELS:
         raise UsageError(f"--stack {spec}: unknown; engines are {', '.join(DEFAULT_MODELS)} (engine[@version][:model])")
@@ -58,9 +72,11 @@ def parse(spec: str, way: str = "") -> Stack:
         layer, plus, own = layers[0].partition("+")
         if layer not in LAYERS:
             raise UsageError(f"--stack {spec}: unknown layer {layer!r} (known: {', '.join(sorted(LAYERS))})")
+        if layer.startswith(KVM_OWN) and (plus or engine_of(first) != "bochs"):
+            raise UsageError(f"--stack {spec}: Linux with KVM is a layer on Bochs, and takes a multiboot kernel")
         if plus and own not in WAYS:
             raise UsageError(f"--stack {spec}: behind the + must be one of {', '.join(WAYS)}")
-        layers, way = [layer], own or way
+        layers, way = [layer], own or ("" if layer.startswith(KVM_OWN) else way)
         if layer == FOREIGN:
             if own == "module":
                 raise UsageError(f"--stack {spec}: somebody else's L0 boots the second disk")
@@ -70,6 +86,10 @@ def parse(spec: str, way: str = "") -> Stack:
         raise UsageError(f"--stack {spec}: a version can be chosen for bochs only")
     model = match["model"] or DEFAULT_MODELS[engine]
     return Stack(engine, version, model, tuple(layers), way if layers and way else WAYS[0])
+
+
+def engine_of(spec: str) -> str:
+    return re.split("[@:]", spec)[0]
 
 
 def expand(specs: Iterable[str], models: Iterable[str], way: str = "") -> list[Stack]:

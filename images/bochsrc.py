@@ -35,10 +35,11 @@ def bochsrc(
     ips: int = DEFAULT_IPS,
     magic_break: bool = False,
     port_e9: bool = False,
+    msrs: str | Path | None = None,
 ) -> str:
     """The text of a configuration file. The disk is the boot device if there is one, else the CD-ROM.
 
-    It names no display: which there is depends on the build, so command() does. Nothing else differs from 2.7 to 3.0.
+    msrs is a file with MSRs that Bochs doesn't know. It names no display: which there is depends on the build, so command() does. Nothing else differs from 2.7 to 3.0.
     Paths should be absolute, or relative to the folder that Bochs is started in.
     """
     if not re.fullmatch(r"[a-z0-9_]+", model):
@@ -54,7 +55,8 @@ def bochsrc(
         f"memory: guest={memory_mb}, host={memory_mb}",
         f"romimage: file={bios(BIOS, 'bochsbios')}, options=fastboot",
         f"vgaromimage: file={bios(VGA_BIOS, 'vgabios')}",
-        f"cpu: model={model}, count={cpus}, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs=0",
+        f"cpu: model={model}, count={cpus}, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs=0"
+        + (f", msrs={quoted(msrs)}" if msrs is not None else ""),
         "clock: sync=none, time0=1700000000",
         "ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14",
         "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15",
@@ -104,7 +106,9 @@ def quoted(path: str | Path) -> str:
     return f'"{text}"'
 
 
-def command(bochs_path: str | Path, version: Version, rc_path: str | Path, debugger: bool) -> list[str]:
+def command(
+    bochs_path: str | Path, version: Version, rc_path: str | Path, debugger: bool, commands: str = "continue\nquit\n"
+) -> list[str]:
     """The command that runs Bochs without asking anything.
 
     A build that starts in its debugger waits for commands: they come from rc_path + ".dbg", which is written here.
@@ -113,7 +117,7 @@ def command(bochs_path: str | Path, version: Version, rc_path: str | Path, debug
     if debugger:
         script = Path(f"{rc_path}.dbg")
         try:
-            script.write_text("continue\nquit\n")
+            script.write_text(commands)
         except OSError as e:
             raise ImageError(f"{script}: {e.strerror}") from e
         args += ["-rc", str(script)]

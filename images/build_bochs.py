@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Build Bochs 3.0 without its debugger from Debian's source package, into the user's cache folder.
 
-It is several times faster than the package's build and is used by the harness once it is there. Neither the download
-nor the build needs root. Interrupted, it goes on where it was. Exit codes: 0 done, 2 wrong usage, 3 it can't be built.
+It is several times faster than the package's build and is used by the harness once it is there. With --fixes it gets
+our patches (images/bochs), for hosts that are Linux in Bochs: docs/kvm.md. Neither the download nor the build needs root. Interrupted, it goes on where it was. Exit codes: 0 done, 2 wrong usage, 3 it can't be built.
 """
 
 from __future__ import annotations
@@ -55,9 +55,13 @@ CONFIGURE = (
 # No debug information: it makes up most of the compiler's output.
 COMPILER_FLAGS = "-O2 -pipe"
 
-BUILD_PACKAGES = ("g++", "make", "xz-utils")
+BUILD_PACKAGES = ("g++", "make", "patch", "xz-utils")
 # The source package has no firmware in it; Bochs runs with that of these packages.
 FIRMWARE_PACKAGES = ("bochsbios", "vgabios")
+
+PATCHES = Path(__file__).resolve().parent / "bochs"
+# What the version of a build with our patches is called.
+FIXES = "fixes"
 
 Env = dict[str, str] | None
 Progress = Callable[[], None] | None
@@ -66,12 +70,20 @@ STEP_TIMEOUT = 3600  # seconds; a build takes some minutes on two cores
 PROGRESS_SECONDS = 15
 
 
-def default_folder() -> Path:
+def default_folder(fixes: bool = False) -> Path:
     """Where this program puts Bochs, and where the harness looks for it."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG specification: a relative path is to be ignored.
     base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    return base / "lhv" / f"bochs-{VERSION}"
+    return base / "lhv" / (f"bochs-{VERSION}+{FIXES}" if fixes else f"bochs-{VERSION}")
+
+
+def patches() -> list[Path]:
+    return sorted(PATCHES.glob("*.patch"))
+
+
+def patches_digest() -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in patches())).hexdigest()
 
 
 def say(text: str) -> None:
@@ -81,8 +93,10 @@ def say(text: str) -> None:
 class Build:
     """The steps. What an earlier run has done is not done again: stamps say so, and make knows its objects."""
 
-    def __init__(self, folder: Path, *, jobs: int, mirror: str, tarball: Path | None) -> None:
+    def __init__(self, folder: Path, *, jobs: int, mirror: str, tarball: Path | None, fixes: bool = False) -> None:
         self.folder = folder
+        self.fixes = fixes
+        self.patches = patches_digest() if fixes else ""
         self.work = folder / "work"
         self.source = self.work / f"bochs-{VERSION}"
         self.log = folder / "build.log"
@@ -103,8 +117,9 @@ class Build:
         """Whether the installed program is the one that this recipe makes."""
         try:
             facts = json.loads(self.facts.read_text())
-            recipe = (facts["configure"], facts["compiler_flags"]) == (list(CONFIGURE), COMPILER_FLAGS)
-            return recipe and bool(facts["sha256"] == digest(self.binary))
+            recipe = (facts["configure"], facts["compiler_flags"], facts.get("patches", ""))
+            wanted = (list(CONFIGURE), COMPILER_FLAGS, self.patches)
+            return recipe == wanted and bool(facts["sha256"] == digest(self.binary))
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
@@ -139,6 +154,9 @@ class Build:
             if digest(self.given) != SHA256:
                 raise ImageError(f"{self.given} is not Debian's bochs_{VERSION}+dfsg.orig.tar.xz (SHA256 differs)")
             write_file(self.archive, read_file(self.given))
+        other = default_folder(not self.fixes) / "work" / self.archive.name
+        if not self.archive.is_file() and other.is_file():
+            write_file(self.archive, read_file(other))
         if self.archive.is_file() and digest(self.archive) == SHA256:
             say(f"source is here: {self.archive.name}")
             return
@@ -146,13 +164,16 @@ class Build:
         fetch_source(self.archive, self.work / "apt", self.mirror or debian_mirror(), self.log)
 
     def unpack(self) -> None:
-        if self.stamped("unpack", SHA256):
+        value = f"{SHA256} {self.patches}"
+        if self.stamped("unpack", value):
             return
         say("unpacking")
         shutil.rmtree(self.source, ignore_errors=True)
         self.stamp("configure").unlink(missing_ok=True)
         self.step(["tar", "--no-same-owner", "-xJf", str(self.archive), "-C", str(self.work)], self.work)
-        write_file(self.stamp("unpack"), SHA256.encode())
+        for path in patches() if self.fixes else []:
+            self.step(["patch", "-p1", "--no-backup-if-mismatch", "--forward", "-i", str(path)], self.source)
+        write_file(self.stamp("unpack"), value.encode())
 
     def configure(self) -> None:
         value = " ".join([*CONFIGURE, COMPILER_FLAGS])
@@ -190,6 +211,7 @@ class Build:
             "source_sha256": SHA256,
             "configure": list(CONFIGURE),
             "compiler_flags": COMPILER_FLAGS,
+            "patches": self.patches,
             "sha256": digest(self.binary),
             "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "seconds": round(seconds),
@@ -345,7 +367,8 @@ def install_packages() -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="build_bochs.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=default_folder(), help="where to (default: %(default)s)")
+    parser.add_argument("--fixes", action="store_true", help="with our patches, for stacks with Linux KVM")
+    parser.add_argument("--folder", type=Path, help=f"where to (default: {default_folder()}, with --fixes +{FIXES})")
     parser.add_argument("--jobs", "-j", type=int, default=os.cpu_count() or 1, help="compilers at a time")
     parser.add_argument("--mirror", default="", help="a Debian mirror (default: the one that apt is configured for)")
     parser.add_argument("--tarball", type=Path, help=f"bochs_{VERSION}+dfsg.orig.tar.xz that you have already")
@@ -365,8 +388,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     # The compilers are in a process group of their own, so they have to be told.
     signal.signal(signal.SIGTERM, interrupt)
+    folder = arguments.folder or default_folder(arguments.fixes)
     build = Build(
-        arguments.folder.absolute(), jobs=arguments.jobs, mirror=arguments.mirror, tarball=arguments.tarball
+        folder.absolute(), jobs=arguments.jobs, mirror=arguments.mirror, tarball=arguments.tarball, fixes=arguments.fixes
     )
     try:
         if arguments.force:

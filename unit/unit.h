@@ -39,6 +39,7 @@ extern const struct unit_case paging_cases[];
 extern const struct unit_case route_cases[];
 extern const struct unit_case vmcs_cases[];
 extern const struct unit_case vmcs12_cases[];
+extern const struct unit_case vmm_cases[];
 
 /* Repeatable pseudo-random numbers for models and fuzzing; not the code under test. */
 u64 unit_random(void);

@@ -18,7 +18,8 @@ NEST_PURE := $(addprefix xmhf-nest/, \
 	route.c \
 	vmcs12.c \
 )
-UNIT_C := $(wildcard unit/*.c) $(wildcard lib/core/*.c) $(NEST_PURE)
+VMM_PURE := $(addprefix images/kvm/vmm/,devices.c job.c multiboot.c)
+UNIT_C := $(wildcard unit/*.c) $(wildcard lib/core/*.c) $(NEST_PURE) $(VMM_PURE)
 UNIT_CFLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef \
 	-Ilib -I. -MMD -MP
 UNIT_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all

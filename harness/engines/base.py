@@ -39,6 +39,16 @@ class Engine(ABC):
     skip: str = ""  # why nothing can be run, though nothing is broken: all is SKIP without booting
 
     @property
+    def l0(self) -> str:
+        """What is between the emulator and lhv, for people; empty: nothing."""
+        return ""
+
+    @property
+    def slowness(self) -> float:
+        """How many times as long everything takes, compared with the emulator alone; for timeouts."""
+        return 1.0
+
+    @property
     def counts_instructions(self) -> bool:
         """The time-stamp counter counts emulated instructions."""
         return False
@@ -58,6 +68,11 @@ class Engine(ABC):
     def last_words(self, com1: bytes) -> End | None:
         """Does a layer between the emulator and lhv say on COM1 that it died?"""
         return None
+
+    def complaints(self, com1: bytes, folder: Path) -> list[tuple[int, str]]:
+        """What an L0 says of itself that makes it BAD whatever lhv says: offset in COM1's bytes, and the words.
+        folder: that prepare() got, after the end."""
+        return []
 
     @abstractmethod
     def explain(self, status: int, console: str, said_something: bool) -> End:

@@ -16,6 +16,7 @@ from harness.judge import End
 from harness.stacks import Stack
 from harness.verdicts import Verdict
 from images import ImageError, bochsrc, mkimage
+from images.build_bochs import FIXES
 
 # The wrapper /usr/bin/bochs adds nothing that we need.
 _INSTALLED = ("bochs-bin", "bochs")
@@ -25,10 +26,15 @@ _TROUBLE = re.compile(r"^\d{11,}[pe](\[[^]]*\].*)$|(>>PANIC<<.*)$", re.M)
 
 
 def _cached() -> list[Path]:
-    """What `make bochs` has built, newest version first."""
+    """What `make bochs` has built, newest version first; with our patches last, for it must be asked for."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     found = [p for p in (cache / "lhv").glob("bochs-*/bin/bochs") if os.access(p, os.X_OK)]
-    return sorted(found, key=lambda p: [int(n) for n in re.findall(r"\d+", p.parts[-3])], reverse=True)
+    found.sort(key=lambda p: [int(n) for n in re.findall(r"\d+", p.parts[-3])], reverse=True)
+    return sorted(found, key=_has_fixes)
+
+
+def _has_fixes(path: Path) -> bool:
+    return path.parts[-3].endswith(f"+{FIXES}")
 
 
 def _candidates(given: str) -> list[str]:
@@ -62,8 +68,8 @@ class BochsEngine(Engine):
                 number, debugger = _detect(path)
             except ImageError as e:
                 raise EnvironmentProblem(str(e)) from e
-            version = f"{number[0]}.{number[1]}"
-            if stack.version in ("", version):
+            version = f"{number[0]}.{number[1]}" + (f"+{FIXES}" if not given and _has_fixes(Path(path)) else "")
+            if stack.version == version or not (stack.version or FIXES in version):
                 models = _models(path)
                 if models and stack.model not in models:
                     raise UsageError(f"Bochs {version} has no CPU model {stack.model!r} (it has {', '.join(models)})")

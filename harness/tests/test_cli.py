@@ -100,7 +100,7 @@ def test_no_vmx_here(run: Runner) -> None:
 @pytest.mark.parametrize("words,part", [
     (["--nosuch"], "--nosuch"), (["--opt=0x8"], "ept_switch requires ept"), (["--opt=0x42"], "conflicts with no_intr"),
     (["--opt=0x10000"], "not defined"), (["--opt=nosuch"], "nosuch"), (["--test=nosuch"], "no such test"),
-    (["--test=canary/*"], "no such test"), (["--stack=xen"], "xen"), (["--stack=bochs/kvm-6.1"], "kvm-6.1"),
+    (["--test=canary/*"], "no such test"), (["--stack=xen"], "xen"), (["--stack=bochs/kvm-9.9"], "kvm-9.9"),
     (["--arch=arm"], "arm"), (["--cpus=9"], "9"), (["--shard=3/2"], "3/2"), (["--timeout=0"], "--timeout 0"),
     (["--cpu-model=z80"], "z80"), (["-j", "x"], "-j x"), (["--iter=0x"], "--iter"), (["extra"], "extra"),
     (["--l1=/nosuch", "--expect=x"], "/nosuch"), (["--l1=/etc/passwd"], "--expect"), (["--bundle=nosuch"], "nosuch"),
