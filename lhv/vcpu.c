@@ -49,7 +49,7 @@ static void make_l2_tables(struct vcpu *v)
 /* VMCLEAR leaves a new VMCS's fields undefined. */
 static void write_defaults(void)
 {
-	vmwrite(VMCS_exception_bitmap, 0);
+	vmwrite(VMCS_exception_bitmap, ~0u);
 	vmwrite(VMCS_page_fault_error_code_mask, 0);
 	vmwrite(VMCS_page_fault_error_code_match, 0);
 	vmwrite(VMCS_cr3_target_count, 0);
@@ -116,6 +116,7 @@ void vcpu_write_controls(struct vcpu *v)
 		write_word(v, CTL_PROC2, VMCS_secondary_proc_based_controls, v->ctl[CTL_PROC2]);
 	write_word(v, CTL_VMEXIT, VMCS_vm_exit_controls, vmexit);
 	write_word(v, CTL_VMENTRY, VMCS_vm_entry_controls, v->ctl[CTL_VMENTRY]);
+	vmwrite(VMCS_exception_bitmap, ~v->l2_takes);
 }
 
 void vcpu_write_host_state(struct vcpu *v)

@@ -38,6 +38,7 @@ struct vcpu {
 	u64 vmcs_pa;
 	bool launched;
 	u32 ctl[CTL_WORDS]; /* wanted; vcpu_write_controls adds what must be 1 */
+	u32 l2_takes;       /* bit per exception that L2 handles itself; all others exit, so that L2 can't run wild */
 	struct gregs g;
 	u64 l2_root;    /* CR3 of L2; identity but for the window at L2_WINDOW */
 	u64 *l2_window; /* page table of that window: 512 entries */
@@ -59,7 +60,7 @@ struct vcpu {
 
 /* A VMCS with defaults for this CPU, made current. Controls are in v->ctl, not written yet. */
 void vcpu_create(struct vcpu *v, struct cpu *c);
-/* Writes the five control words. Call after each change of v->ctl or v->irq_mode. */
+/* Writes the five control words and the exception bitmap. Call after each change of v->ctl, v->l2_takes or v->irq_mode. */
 void vcpu_write_controls(struct vcpu *v);
 /* Writes host state; and guest state like L1's own but for stack, TSS and CR3. */
 void vcpu_write_host_state(struct vcpu *v);

@@ -63,6 +63,8 @@ enum { PAGE_IDT, PAGE_GDT, PAGE_TSS, PAGE_STACK, PAGE_ABOVE, PAGE_ABSENT, PAGES 
 /* Pages that are absent at first: a bit each. */
 #define WITHOUT(page) (1u << (page))
 
+#define VECTOR_OF(info) ((info)&0xff)
+
 struct event {
 	const u8 *at;     /* L2 starts here */
 	const u8 *stands; /* RIP when the event is delivered; NULL: not judged */
@@ -247,6 +249,8 @@ static void check_event(struct cpu *c, const struct event *ev)
 	struct machine m;
 
 	test_vcpu(&m.v, c, OPT_ept);
+	m.v.l2_takes = VECTOR_OF(ev->info) < 32 ? 1u << VECTOR_OF(ev->info) : 0;
+	vcpu_write_controls(&m.v);
 	m.gpa = GPA_PAGES;
 	for (u32 i = 0; i < PAGES; i++)
 		m.page[i] = page_alloc();

@@ -3,6 +3,7 @@
 #include "lhv/apic.h"
 #include "lhv/guest.h"
 #include "lhv/test.h"
+#include "x86/cr.h"
 
 #define SPIN 1000
 
@@ -80,6 +81,7 @@ TEST(intr, external_exit_after_exception, .sdm = "Saving RIP, RSP, RFLAGS, and S
 
 	test_vcpu(&v, c, 0);
 	v.irq_mode = IRQ_TO_L1;
+	v.l2_takes = 1u << VEC_UD;
 	vcpu_write_controls(&v);
 	guest(&v, l2_faults, 0);
 	for (e = enter_once(&v); e.reason == EXIT_external_interrupt; e = enter_once(&v)) {

@@ -96,8 +96,14 @@ static void iterate(struct run *r)
 		expect_eq(s->timer_seen, 1);
 }
 
+static void setup(struct run *r)
+{
+	r->v.l2_takes |= 1u << VEC_GP; /* what privileged instructions make at CPL 3 */
+}
+
 const struct opt_ops opt_l2_user = {
 	.bit = OPT_l2_user,
 	.needs = "",
+	.setup = setup,
 	.iterate = iterate,
 };

@@ -223,7 +223,9 @@ void vcpu_say_state(struct vcpu *v)
 	if (ioctl(v->fd, KVM_GET_REGS, &r) < 0 || ioctl(v->fd, KVM_GET_SREGS, &s) < 0)
 		return;
 	ioctl(v->fd, KVM_GET_MP_STATE, &mp);
-	console_say("cpu %u rip=0x%llx rsp=0x%llx rflags=0x%llx cr0=0x%llx cr3=0x%llx cr4=0x%llx efer=0x%llx cs=0x%x "
-		    "state=%u",
-		    v->index, r.rip, r.rsp, r.rflags, s.cr0, s.cr3, s.cr4, s.efer, s.cs.selector, mp.mp_state);
+	console_say("cpu %u rip=0x%llx rsp=0x%llx rflags=0x%llx cr0=0x%llx cr3=0x%llx cr4=0x%llx efer=0x%llx state=%u",
+		    v->index, r.rip, r.rsp, r.rflags, s.cr0, s.cr3, s.cr4, s.efer, mp.mp_state);
+	console_say("cpu %u cs=0x%x base=0x%llx l=%u db=%u type=0x%x ss=0x%x type=0x%x idt=0x%llx gdt=0x%llx", v->index,
+		    s.cs.selector, s.cs.base, s.cs.l, s.cs.db, s.cs.type, s.ss.selector, s.ss.type, s.idt.base,
+		    s.gdt.base);
 }
