@@ -20,22 +20,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from images import apt
 from images.bochsrc import detect
-from images.common import ImageError, read_file, write_file
+from images.common import ImageError, cache_folder, digest, read_file, write_file
+from images.logged import Env, Progress, logged_run
 
 VERSION = "3.0"
 SUITE = "trixie"
 PACKAGE_VERSION = re.compile(r"3\.0\+dfsg-")
 # A second look besides apt's signed list, and the only one for --tarball.
 SHA256 = "78f6c73d4a6472d5130a87ab9dc306d02c7c71ed8e25b3a8ef642e2a7acd282b"
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-APT_HELPER = Path("/usr/lib/apt/apt-helper")
 
 CONFIGURE = (
     "--enable-all-optimizations",
@@ -63,19 +63,10 @@ PATCHES = Path(__file__).resolve().parent / "bochs"
 # What the version of a build with our patches is called.
 FIXES = "fixes"
 
-Env = dict[str, str] | None
-Progress = Callable[[], None] | None
-
-STEP_TIMEOUT = 3600  # seconds; a build takes some minutes on two cores
-PROGRESS_SECONDS = 15
-
 
 def default_folder(fixes: bool = False) -> Path:
     """Where this program puts Bochs, and where the harness looks for it."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a relative path is to be ignored.
-    base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    return base / "lhv" / (f"bochs-{VERSION}+{FIXES}" if fixes else f"bochs-{VERSION}")
+    return cache_folder() / (f"bochs-{VERSION}+{FIXES}" if fixes else f"bochs-{VERSION}")
 
 
 def patches() -> list[Path]:
@@ -228,88 +219,11 @@ class Build:
         logged_run(command, self.log, folder=folder, env=env, progress=progress)
 
 
-def logged_run(
-    command: Sequence[str], log: Path, *, folder: Path, env: Env = None, progress: Progress = None
-) -> None:
-    """Run a command niced, its output into the log; whatever ends this program ends the command too."""
-    with open(log, "ab") as out:
-        out.write(f"\n$ {' '.join(command)}\n".encode())
-        out.flush()
-        try:
-            process = subprocess.Popen(
-                ["nice", *command],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "LC_ALL": "C", **(env or {})},
-                process_group=0,
-            )
-        except OSError as e:
-            raise ImageError(f"{command[0]}: {e}") from e
-        try:
-            status = wait(process, progress)
-        except BaseException:
-            # SIGINT lets make remove the object file that it is writing, so that the next run can go on.
-            stop_group(process)
-            raise
-    if status != 0:
-        tail = log.read_text(errors="replace").splitlines()[-15:]
-        raise ImageError("\n".join([f"{command[0]} failed with status {status}; the end of {log}:", *tail]))
-
-
-def wait(process: subprocess.Popen[bytes], progress: Progress) -> int:
-    deadline = time.monotonic() + STEP_TIMEOUT
-    while time.monotonic() < deadline:
-        try:
-            return process.wait(PROGRESS_SECONDS)
-        except subprocess.TimeoutExpired:
-            if progress:
-                progress()
-    raise ImageError(f"a step took more than {STEP_TIMEOUT} s: {process.args!r}")
-
-
-def stop_group(process: subprocess.Popen[bytes]) -> None:
-    for sign in (signal.SIGINT, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            return
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            continue
-
-
-def digest(path: Path) -> str:
-    try:
-        with open(path, "rb") as f:
-            return hashlib.file_digest(f, "sha256").hexdigest()
-    except OSError as e:
-        raise ImageError(f"{path}: {e.strerror}") from e
-
-
 def debian_mirror() -> str:
-    """The address that this machine gets Debian's packages from."""
-    targets = output(["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"])
-    suites = {"bullseye", "bookworm", "trixie", "forky", "sid", "stable", "testing", "unstable", "oldstable"}
-    for line in targets.splitlines():
-        uri, release, component = line.split("|")
-        if release in suites and component == "main":
-            return uri
-    raise ImageError("apt has no Debian mirror configured: give one by --mirror, or the source by --tarball")
-
-
-def output(command: Sequence[str]) -> str:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, env={**os.environ, "LC_ALL": "C"}
-        )
-    except (OSError, subprocess.SubprocessError) as e:
-        raise ImageError(f"{command[0]}: {e}") from e
-    if done.returncode != 0:
-        raise ImageError(f"{' '.join(command[:2])} failed: {done.stderr.strip()}")
-    return done.stdout
+        return apt.debian_mirror()
+    except ImageError as e:
+        raise ImageError(f"{e}, or the source by --tarball") from e
 
 
 def fetch_source(archive: Path, folder: Path, mirror: str, log: Path) -> None:
@@ -317,28 +231,14 @@ def fetch_source(archive: Path, folder: Path, mirror: str, log: Path) -> None:
 
     Only this file is taken: Debian's patches concern packaging, and a mirror may lack the .dsc.
     """
-    for needed, package in ((KEYRING, "debian-archive-keyring"), (APT_HELPER, "apt")):
-        if not needed.exists():
-            raise ImageError(f"{needed} is missing (Debian package {package})")
-    for part in ("lists/partial", "cache/archives/partial"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    sources = folder / "sources.list"
-    write_file(sources, f"deb-src [signed-by={KEYRING}] {mirror} {SUITE} main\n".encode())
-    options = [
-        f"-oDir::Etc::sourcelist={sources}",
-        "-oDir::Etc::sourceparts=/dev/null",
-        f"-oDir::State::lists={folder}/lists",
-        f"-oDir::Cache={folder}/cache",
-        # Without this apt complains, as root, that its own user can't write to our folder.
-        *(["-oAPT::Sandbox::User=root"] if os.geteuid() == 0 else []),
-    ]
-    logged_run(["apt-get", *options, "update"], log, folder=folder)
-    name, sha256, directory = source_entry(output(["apt-cache", *options, "showsrc", "--only-source", "bochs"]))
+    lists = apt.Apt(folder, [apt.source(mirror, SUITE, kind="deb-src")], log)
+    lists.update()
+    name, sha256, directory = source_entry(lists.ask("apt-cache", "showsrc", "--only-source", "bochs"))
     if sha256 != SHA256:
         raise ImageError(f"{name} in suite {SUITE} has changed: SHA256 {sha256}, expected {SHA256}")
     uri = f"{mirror.rstrip('/')}/{directory}/{name.replace('+', '%2b')}"
     fetched = folder / name
-    logged_run([str(APT_HELPER), *options, "download-file", uri, str(fetched), f"SHA256:{sha256}"], log, folder=folder)
+    lists.run(apt.HELPER, "download-file", uri, str(fetched), f"SHA256:{sha256}")
     if digest(fetched) != sha256:
         raise ImageError(f"{name}: SHA256 differs from the one in Debian's list")
     os.replace(fetched, archive)

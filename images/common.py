@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -22,6 +23,10 @@ PACKAGES = {
     "mmd": "mtools",
     "nasm": "nasm",
     "xz": "xz-utils",
+    "dpkg-deb": "dpkg",
+    "ldd": "libc-bin",
+    "strip": "binutils",
+    "qemu-system-x86_64": "qemu-system-x86",
     "bochs": "bochs",
 }
 
@@ -65,6 +70,22 @@ def read_file(path: str | Path, *, package: str = "") -> bytes:
     except OSError as e:
         hint = f" (Debian package {package}: apt-get install {package})" if package else ""
         raise ImageError(f"{path}: {e.strerror}{hint}") from e
+
+
+def digest(path: Path) -> str:
+    try:
+        with open(path, "rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+    except OSError as e:
+        raise ImageError(f"{path}: {e.strerror}") from e
+
+
+def cache_folder() -> Path:
+    """Where this project keeps what it would be long to make or fetch again."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path is to be ignored.
+    base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
+    return base / "lhv"
 
 
 def write_file(path: str | Path, data: bytes, mode: int = 0o666) -> None:
