@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib
 import os
 import signal
 import sys
@@ -14,26 +15,25 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-import pytest
-
 from harness import build, bundle, cli_args, layers, listing, plan, plugin
-from harness.engines.base import last_words
 from harness.errors import EnvironmentProblem, UsageError
 from harness.plan import Case
 from harness.report import collect, differences, html, junit
 from harness.report.collect import Collector
 from harness.report.ktap import KtapWriter, clean
 from harness.report.live import LiveDisplay
-from harness.reporter import Reporter
 from harness.rows import EXIT_ENVIRONMENT, EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_USAGE, stack_text, summary
-from harness.settings import ROOT, Settings
-from harness.stacks import expand
+from harness.runner import Runner
+from harness.settings import Settings
 from harness.verdicts import Outcome, Verdict
 
 
 def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        if argv and argv[0] in cli_args.COMMANDS:
+            # Most runs need nothing of these.
+            return int(importlib.import_module(f"harness.{argv[0]}").main(argv[1:]))
         return _main(cli_args.parser().parse_args(argv))
     except UsageError as e:
         return _say(EXIT_USAGE, str(e))
@@ -60,7 +60,7 @@ def _main(args: argparse.Namespace) -> int:
     cli_args.parse_jobs(args.jobs)
     for path in (args.json, args.junit, args.html):
         if path:
-            _check_writable(path)
+            check_writable(path)
     if not (settings.l1 or args.no_build):
         build.make(settings)
     if args.bundle:
@@ -69,23 +69,23 @@ def _main(args: argparse.Namespace) -> int:
     if args.list:
         listing.write(cases, settings, sys.stdout)
         return 0
-    _check_stacks(settings)
+    check_stacks(settings)
     if not cases:
         notes = [] if settings.l1 else plan.not_planned(settings)
         return _say(EXIT_SKIPPED, "; ".join(["nothing is selected in this part", *notes]))
     return _run(args, settings, cases)
 
 
-def _check_writable(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Better now than after the run."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab"):
         pass
 
 
-def _check_stacks(settings: Settings) -> None:
+def check_stacks(settings: Settings) -> None:
     """A model that doesn't exist is the user's mistake; an engine that isn't here becomes INFRA, with its ids."""
-    for stack in expand(settings.stacks, settings.models, settings.l1_boot):
+    for stack in settings.stack_list():
         try:
             layers.find(stack, settings)
         except EnvironmentProblem:
@@ -93,28 +93,19 @@ def _check_stacks(settings: Settings) -> None:
 
 
 def _run(args: argparse.Namespace, settings: Settings, cases: Sequence[Case]) -> int:
-    specs, splits = cli_args.workers(args.jobs, cases)
-    if splits > 1:
-        cases = plugin.cases_for(cli_args.settings_of(args, splits))
-    collector = Collector(cases, settings)
+    runner = Runner(args, settings, cases)
+    collector = runner.collector
     # pytest takes hold of the descriptors; what we say goes past it.
     with os.fdopen(os.dup(1), "wb", buffering=0) as out, os.fdopen(os.dup(2), "w") as err:
         live = LiveDisplay(err, len(cases)) if err.isatty() else None
         write: Callable[[str], object] = functools.partial(_write_all, out)
         if live and out.isatty():
             write = live.above
-        ktap = KtapWriter(write, len(cases), verbose=args.verbose)
+        ktap = KtapWriter(write, len(runner.cases), verbose=args.verbose)
         for note in collector.notes:
             ktap.comment(note)
-        reporter = Reporter(collector, ktap, live)
-        if live:
-            live.start()
-        try:
-            status = _pytest(args, specs, splits, reporter)
-        finally:
-            if live:
-                live.stop()
-        return _finish(args, collector, reporter, ktap, status, err)
+        runner.run(ktap, live)
+        return _finish(args, runner, ktap, err)
 
 
 def _write_all(out: FileIO, text: str) -> None:
@@ -123,32 +114,16 @@ def _write_all(out: FileIO, text: str) -> None:
         data = data[out.write(data) :]
 
 
-def _pytest(args: argparse.Namespace, specs: Sequence[str], splits: int, reporter: Reporter) -> int:
-    words = [
-        str(ROOT / "harness" / "test_boot.py"), "-p", "no:terminal", "-p", "no:cacheprovider",
-        *cli_args.xdist_options(specs), *cli_args.pytest_options(args, splits),
-    ]  # fmt: skip
-    return int(pytest.main(words, plugins=[reporter]))
-
-
-def _finish(
-    args: argparse.Namespace, collector: Collector, reporter: Reporter, ktap: KtapWriter, status: int, err: TextIO
-) -> int:
-    expected = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
-    if status not in expected:
-        reporter.problems.append(f"pytest ended with {status}")
-    if not collector.interrupted:
-        for case in collector.missing():
-            why = last_words(reporter.problems[0]) if reporter.problems else "no worker ran it"
-            ktap.item(collector.add_trouble(case, f"not run: {why}"))
+def _finish(args: argparse.Namespace, runner: Runner, ktap: KtapWriter, err: TextIO) -> int:
+    collector = runner.collector
     code = EXIT_INTERRUPTED if collector.interrupted else collector.exit_code()
-    if reporter.problems and code == 0:
+    if runner.problems and code == 0:
         code = EXIT_ENVIRONMENT
     for text in differences.text_lines(differences.find(collector.rows)):
         ktap.comment(text[: len(text) - len(text.lstrip())] + clean(text))
     for text in summary_lines(collector, code):
         ktap.comment(text)
-    for text in [*reporter.problems, *collector.warnings]:
+    for text in [*runner.problems, *collector.warnings]:
         print(f"run_tests.py: {text}", file=err)
     return write_reports(args, collector, code, err)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,34 +17,32 @@ from harness.plugin import option_name
 from harness.settings import ROOT
 from harness.stacks import FOREIGN, LAYERS
 
-_EPILOG = """exit codes: 0 all as expected, 1 something unexpected, 2 usage, 3 environment, 4 nothing but skips,
+# Other commands: the first word is their name, and each has a module of that name.
+COMMANDS = {
+    "compare": "compares runs of several stacks, or reports: which verdicts differ, and who is wrong",
+}
+_EPILOG = """other commands: {commands} (each has its own --help).
+exit codes: 0 all as expected, 1 something unexpected, 2 usage, 3 environment, 4 nothing but skips,
 130 interrupted. Everything else: docs/harness.md."""
 _REMOTE_FOLDER = "lhv-harness"  # in the home folder of hosts that are used by ssh
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see --help)")
 
 
 def parser() -> argparse.ArgumentParser:
-    p = _Parser(
+    p = Parser(
         "run_tests.py",
         description="Boots lhv on stacks of hypervisors and judges what comes out.",
-        epilog=_EPILOG,
+        epilog=_EPILOG.format(commands=", ".join(COMMANDS)),
         allow_abbrev=False,
     )
-    what = p.add_argument_group("what to run, and on what; options that are lists can be repeated, or take commas")
-    for name, text in settings.LISTS.items():
-        what.add_argument(f"--{name.replace('_', '-')}", action="append", default=[], metavar="X", help=text)
-    for name, text in settings.VALUES.items():
-        what.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=text)
+    add_selection(p, ())
     how = p.add_argument_group("how")
-    how.add_argument(
-        "-j", dest="jobs", action="append", default=[], metavar="N|ssh=HOST",
-        help="workers: here, or on hosts (N*ssh=HOST for several); default: one per CPU",
-    )  # fmt: skip
-    how.add_argument("--no-build", action="store_true", help="don't run make")
+    add_jobs(how)
+    add_no_build(how)
     out = p.add_argument_group("what comes out")
     out.add_argument("--list", action="store_true", help="tell what would be run, and end")
     out.add_argument("--json", type=Path, metavar="F", help="results as data")
@@ -54,6 +52,29 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--bundle-dir", metavar="DIR", default=str(ROOT / "build" / "bundle"), help="where to")
     out.add_argument("-v", "--verbose", action="store_true", help="tell every result, also the GOOD ones")
     return p
+
+
+def add_selection(p: argparse.ArgumentParser, without: Collection[str]) -> None:
+    """What to run, and on what, but for some options."""
+    what = p.add_argument_group("what to run, and on what; options that are lists can be repeated, or take commas")
+    for name, text in settings.LISTS.items():
+        if name not in without:
+            what.add_argument(f"--{name.replace('_', '-')}", action="append", default=[], metavar="X", help=text)
+    for name, text in settings.VALUES.items():
+        if name not in without:
+            what.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=text)
+    p.set_defaults(**{name: [] if name in settings.LISTS else None for name in without})
+
+
+def add_jobs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-j", dest="jobs", action="append", default=[], metavar="N|ssh=HOST",
+        help="workers: here, or on hosts (N*ssh=HOST for several); default: one per CPU",
+    )  # fmt: skip
+
+
+def add_no_build(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--no-build", action="store_true", help="don't run make")
 
 
 def settings_of(args: argparse.Namespace, splits: int = 1) -> settings.Settings:

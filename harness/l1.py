@@ -15,7 +15,6 @@ from harness.judge import End, Seen
 from harness.plan import Case, Machine
 from harness.session import BootInfo, GroupRun, ItemRun, boot, boot_folder
 from harness.settings import Settings
-from harness.stacks import expand
 from harness.verdicts import Verdict
 from harness.watch import Limits
 
@@ -59,7 +58,7 @@ def plan(settings: Settings) -> list[Case]:
         raise UsageError("--append is for multiboot kernels; this is a disk image")
     id = "l1/" + re.sub(r"[^A-Za-z0-9._-]", "_", image.path.name)
     item = Item(id, (id,), False, title=" and ".join(settings.expect))
-    stacks = expand(settings.stacks, settings.models, settings.l1_boot)
+    stacks = settings.stack_list()
     if not image.multiboot and any(s.layers and s.way == "module" for s in stacks):
         raise UsageError("a disk image as L1 of a layer needs --l1-boot disk")
     machines = [Machine(stack, ARCH, cpus) for stack in stacks for cpus in settings.cpus]

@@ -12,7 +12,7 @@ from harness.cases import Item, mask_item
 from harness.errors import UsageError
 from harness.options import OptionTable
 from harness.settings import Settings, words
-from harness.stacks import LAYERS, Stack, expand
+from harness.stacks import LAYERS, Stack
 
 # lhv's limits (docs/protocol.md, "lhv's command line"), with room for the other options.
 CMDLINE_ROOM = 3800
@@ -86,7 +86,7 @@ def not_planned(settings: Settings) -> list[str]:
     """Machines that were asked for and can't be, for people."""
     return [
         f"{stack.name}/{arch} isn't planned: {stack.layers[-1]} runs {' and '.join(LAYERS[stack.layers[-1]])} only"
-        for stack in expand(settings.stacks, settings.models, settings.l1_boot)
+        for stack in settings.stack_list()
         for arch in settings.archs
         if not stack.runs(arch)
     ]
@@ -97,7 +97,7 @@ def make(settings: Settings) -> list[Case]:
     items = items_of(settings)
     wanted = [
         (Machine(stack, arch, cpus), item)
-        for stack in expand(settings.stacks, settings.models, settings.l1_boot)
+        for stack in settings.stack_list()
         for arch in settings.archs
         if stack.runs(arch)
         for cpus in settings.cpus

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.stacks import FOREIGN, KVM_OWN, WAYS, parse
+from harness.stacks import FOREIGN, KVM_OWN, WAYS, Stack, expand, parse
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHS = ("i386", "amd64")
@@ -24,7 +24,7 @@ LISTS = {
     "stack": "bochs (default), bochs@VERSION, bochs:MODEL, qemu-tcg, qemu-kvm; behind it /xmhf-nest, /xmhf-nest-i386 (with "
     "+disk: lhv is on the second BIOS disk) or /l0 (see --l0): that L0 below lhv; behind bochs /kvm-5.10, /kvm-6.1, /kvm-6.12, "
     "/kvm-7.2 (Debian's kernels) or /kvm (see --kernel), with /qemu behind that QEMU instead of our VMM",
-    "cpu_model": "CPU model of Bochs; default: haswell_4770, skylake_x, sandy_bridge_2600k; with --bochs or --l1 the first only",
+    "cpu_model": "CPU model of Bochs; default: haswell_4770, skylake_x, sandy_bridge_2600k; with KVM, --bochs or --l1 the first only",
     "arch": "i386, amd64; default both",
     "cpus": "number of CPUs; default 1 and 2",
     "opt": "mask: a number, or names joined by +; default: a covering set",
@@ -58,6 +58,7 @@ PATHS = ("l0", "l1", "kernel", "kvm_modules", "build_dir", "keep")
 class Settings:
     stacks: tuple[str, ...] = ("bochs",)
     models: tuple[str, ...] = ()
+    kvm_models: bool = True  # are they for stacks with Linux KVM, too?
     archs: tuple[str, ...] = ARCHS
     cpus: tuple[int, ...] = (1, 2)
     opts: tuple[str, ...] = ()
@@ -83,6 +84,9 @@ class Settings:
     memory_mb: int = 64
     dump: int = 0
 
+    def stack_list(self) -> list[Stack]:
+        return expand(self.stacks, self.models, self.l1_boot, kvm_too=self.kvm_models)
+
     def layer(self, name: str) -> Path:
         """The file of a layer: somebody else's disk, or the kernel of xmhf-nest."""
         if name == FOREIGN:
@@ -106,6 +110,7 @@ def from_options(get: Callable[[str], Any]) -> Settings:
     out = Settings(
         stacks=words(get("stack")) or _default_stacks(get),
         models=words(get("cpu_model")) or (() if foreign or get("bochs") else MODELS),
+        kvm_models=bool(words(get("cpu_model"))),
         archs=parse_archs(get("arch")) or default.archs,
         cpus=parse_cpus(get("cpus")) or ((1,) if foreign else default.cpus),
         opts=tuple(get("opt")),

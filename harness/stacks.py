@@ -92,13 +92,15 @@ def engine_of(spec: str) -> str:
     return re.split("[@:]", spec)[0]
 
 
-def expand(specs: Iterable[str], models: Iterable[str], way: str = "") -> list[Stack]:
-    """Each stack with each model (of Bochs; a stack that names its model keeps it), without repetitions."""
+def expand(specs: Iterable[str], models: Iterable[str], way: str = "", *, kvm_too: bool = True) -> list[Stack]:
+    """Each stack with each model (of Bochs; a stack that names its model keeps it), without repetitions.
+
+    kvm_too: stacks with Linux KVM as well, which take long; else only with the default model."""
     out: dict[str, Stack] = {}
     models = list(models)
     for spec in specs:
         stack = parse(spec, way)
         free = stack.engine == "bochs" and ":" not in spec
-        variants = [replace(stack, model=m) for m in models] if free and models else [stack]
+        variants = [replace(stack, model=m) for m in models] if free and models and (kvm_too or not stack.kvm) else [stack]
         out.update((s.name, s) for s in variants)
     return list(out.values())

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.rows import Row, fails
@@ -47,14 +47,16 @@ def find(results: Iterable[Row]) -> list[Row]:
     return out
 
 
-def group(differences: Iterable[Row]) -> list[Row]:
-    """Those that are alike on several machines or CPUs, as one: with `name` and `machines` for path. Unexpected ones first."""
+def group(differences: Iterable[Row], kind: Callable[[str], str] = str) -> list[Row]:
+    """Those that are alike on several machines or CPUs, as one: with `name` and `machines` for path. Unexpected ones first.
+    kind: what has to be alike of their reasons."""
     out: dict[tuple[Any, ...], Row] = {}
     for d in differences:
         arch, cpus, *rest = d["path"].split("/")
         if rest[0] == "opt" and rest[-1].startswith("cpu"):
             del rest[-1]
-        key = ("/".join(rest), *(tuple(d[k]) for k in ("stacks", "verdicts", "outcomes", "reasons")))
+        votes = (tuple(d[k]) for k in ("stacks", "verdicts", "outcomes"))
+        key = ("/".join(rest), *votes, tuple(kind(reason) for reason in d["reasons"]))
         found = out.setdefault(key, {**d, "name": "/".join(rest), "machines": [], "count": 0})
         found["count"] += 1
         if f"{arch}/{cpus}" not in found["machines"]:
