@@ -122,8 +122,8 @@ def blame(seen: dict[int, dict[ResultKey, Seen]], t: Transcript, complaints: Seq
     """What an L0 said of itself makes the item BAD during which it said it, whatever lhv found."""
     for at, text in complaints:
         began = [i for i, record in t.records.items() if record.start <= at]
-        index = max(began, default=min(seen, default=None))
-        for key, old in seen.get(index, {}).items() if index is not None else ():
+        index = max(began, default=t.request.first)
+        for key, old in seen.get(index, {}).items():
             if old.verdict is not Verdict.BAD or not old.reason.startswith(text):
                 reason = "; ".join(part for part in (text, old.reason) if part)
                 seen[index][key] = replace(old, verdict=old.verdict.worse(Verdict.BAD), reason=reason)

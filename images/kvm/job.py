@@ -65,10 +65,10 @@ def disk(job: Job) -> bytes:
     lines += [f"memory {job.memory_mb}", f"cpus {job.cpus}", f"stall {job.stall}"]
     if job.params:
         lines.append(f"param {' '.join(job.params)}")
-    text = ("\n".join([*lines, "end"]) + "\n").encode()
-    if len(text) >= TEXT_SECTORS * SECTOR:
-        raise ImageError(f"command lines of {len(text)} bytes: they have room for {TEXT_SECTORS * SECTOR}")
-    out = text.ljust(TEXT_SECTORS * SECTOR, b"\0") + data
+    order = ("\n".join([*lines, "end"]) + "\n").encode()
+    if len(order) >= TEXT_SECTORS * SECTOR:
+        raise ImageError(f"command lines of {len(order)} bytes: they have room for {TEXT_SECTORS * SECTOR}")
+    out = order.ljust(TEXT_SECTORS * SECTOR, b"\0") + data
     if len(out) > DISK_BYTES:
         raise ImageError(f"{len(out)} bytes for L1: at most {DISK_BYTES} fit on the appliance's second disk")
     return out.ljust(DISK_BYTES, b"\0")
