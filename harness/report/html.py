@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import Any
 
 import jinja2
 
+from harness import vote
 from harness.report import differences
+from harness.report.votes import camps
 from harness.verdicts import Outcome, Verdict
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -158,6 +161,7 @@ def render(document: dict[str, Any]) -> str:
     for row in document["results"]:
         items.setdefault(row["item"], []).append(row)
     data = {"items": items, "logs": document["logs"], "boots": document["boots"], "stacks": document["stacks"]}
+    votes = _votes(document)
     return environment.get_template("report.html.j2").render(
         document=document,
         summary=document["summary"],
@@ -165,12 +169,26 @@ def render(document: dict[str, Any]) -> str:
         headers=_headers(columns),
         differences=differences.group(document["differences"]),
         changed={d["items"][1] for d in document["differences"]},
+        votes=vote.group(d for d in votes or [] if d["disagree"]),
+        voted=votes is not None,
+        caveats=vote.caveats(document["stacks"]) if votes is not None else [],
+        camps=camps,
+        vote_text=vote.vote_text,
+        blame_text=vote.blame_text,
         firsts=_firsts(columns),
         sections=[(title, found) for title, found in sections if found],
         lines=lines,
         data=data,
         cpu_seconds=sum(b["cpu_seconds"] for b in document["boots"].values()),
     )
+
+
+def _votes(document: dict[str, Any]) -> Results | None:
+    """None: there are too few for a vote, and nobody asked for one. CPU models of a host are one host."""
+    hosts = {re.sub(":[^/]*", "", row["stack"]) for row in document["results"]}
+    if "votes" not in document and len(hosts) < vote.ENOUGH:
+        return None
+    return vote.find(document["results"], document["stacks"])
 
 
 _SECTIONS = (("opt/", "Option masks"), ("test/", "Tests"), ("l1/", "Images"))
