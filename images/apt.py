@@ -53,7 +53,11 @@ class Apt:
         self.run("apt-get", "update")
 
     def run(self, program: str, *args: str, folder: Path | None = None) -> None:
-        logged_run([program, *self.options, *args], self.log, folder=folder or self.folder)
+        try:
+            logged_run([program, *self.options, *args], self.log, folder=folder or self.folder)
+        except ImageError as e:
+            said = re.findall(r"^E: (.*)$", str(e), re.M)
+            raise ImageError(f"{'; '.join(said)} (log: {self.log})") if said else e from e
 
     def ask(self, program: str, *args: str) -> str:
         return output([program, *self.options, *args])

@@ -126,8 +126,8 @@ def _guarded(line: debs.Line) -> Iterator[None]:
     except (ImageError, OSError) as e:
         text = f"{e.filename or store.top()}: {e.strerror}" if isinstance(e, OSError) else str(e)
         raise ImageError(
-            f"Linux {line.name} can't be fetched: {text}\n"
-            f"By hand: download {line.where()}; then `python3 images/kvm/kernels.py add FILE.deb...`"
+            f"Linux {line.name} can't be fetched: {text}; "
+            f"by hand: download {line.where()}, then `python3 images/kvm/kernels.py add FILE.deb...`"
         ) from e
 
 
