@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -22,6 +23,7 @@ from harness.errors import UsageError
 from harness.options import OptionTable
 from harness.report import html, merge, votes
 from harness.report.collect import SCHEMA, write_json
+from harness.report.differences import path_of
 from harness.report.ktap import KtapWriter, clean
 from harness.report.live import LiveDisplay
 from harness.report.merge import Document, Source
@@ -64,11 +66,12 @@ def main(argv: Sequence[str]) -> int:
         if path:
             cli.check_writable(path)
     ran, problems = _run(args, names) if names else ([], [])
-    if len({(s.name, stack) for s in [*reports, *ran] for stack in s.stacks}) < 2:
-        raise UsageError("there is one stack only; nothing to compare it with")
     document = merge.documents([*reports, *ran])
+    counts = _paths(document)
+    if len({r["stack"] for r in document["results"]}) < 2 or max(counts.values()) < 2:
+        raise UsageError("there is nothing to compare: no result is there of more than one stack")
     document["votes"] = vote.find(document["results"], document["stacks"])
-    infra = _infra(document["results"], [s.name for s in ran])
+    infra = _infra(document["results"])
     return _finish(args, document, [*problems, *infra], bool(problems or (ran and infra)))
 
 
@@ -143,13 +146,14 @@ def _run(args: argparse.Namespace, names: list[str]) -> tuple[list[Source], list
     return [Source("run", runner.collector.document())], runner.problems
 
 
-def _infra(results: Iterable[Row], ran: Iterable[str]) -> list[str]:
+def _paths(document: Document) -> Counter[str]:
+    """Of how many stacks each result is there."""
+    return Counter(path_of(row) for row in document["results"])
+
+
+def _infra(results: Iterable[Row]) -> list[str]:
     """Once for each stack and reason."""
-    found: dict[str, int] = {}
-    for row in results:
-        if row["verdict"] == Verdict.INFRA.name:
-            text = f"{row['stack']}: {clean(row['reason'])}"
-            found[text] = found.get(text, 0) + 1
+    found = Counter(f"{r['stack']}: {clean(r['reason'])}" for r in results if r["verdict"] == Verdict.INFRA.name)
     return [f"{text} ({n} results)" for text, n in found.items()]
 
 
@@ -159,8 +163,6 @@ def _finish(args: argparse.Namespace, document: Document, problems: list[str], b
     if document["summary"]["interrupted"]:
         code = EXIT_INTERRUPTED
     groups = vote.group(found)
-    # An old report's exit code isn't this one's.
-    document["summary"]["exit"] = code
     summary = _summary(document, code)
     _print(groups, [*document["notes"], *vote.caveats(document["stacks"]), *_lines(summary, document)], sys.stdout)
     for text in [*problems, *document["warnings"]]:
@@ -173,27 +175,22 @@ def _finish(args: argparse.Namespace, document: Document, problems: list[str], b
 
 
 def _summary(document: Document, code: int) -> Row:
-    found = document["votes"]
+    found, counts = document["votes"], _paths(document)
     disagree = [d for d in found if d["disagree"]]
     return {
-        "compared": len({r["id"].removeprefix(r["stack"]) for r in document["results"]}), "differ": len(found),
+        "compared": sum(n > 1 for n in counts.values()), "alone": sum(n == 1 for n in counts.values()), "differ": len(found),
         "disagree": len(disagree), "ties": sum(d["majority"] is None for d in disagree),
         "unexpected": sum(not d["expected"] for d in found),
-        "wrong": _count(name for d in disagree for name in d["wrong"]),
+        "wrong": dict(Counter(name for d in disagree for name in d["wrong"])),
         "exit": code, "interrupted": document["summary"]["interrupted"],
     }  # fmt: skip
-
-
-def _count(names: Iterable[str]) -> dict[str, int]:
-    out: dict[str, int] = {}
-    for name in names:
-        out[name] = out.get(name, 0) + 1
-    return out
 
 
 def _lines(summary: Row, document: Document) -> list[str]:
     everyone = dict.fromkeys(r["stack"] for r in document["results"])
     lines = [f"{summary['compared']} results of {len(everyone)} stacks compared: {', '.join(everyone)}"]
+    if summary["alone"]:
+        lines.append(f"{summary['alone']} results are there of one stack only")
     if not summary["differ"]:
         return [*lines, "no verdict differs"]
     lines.append(

@@ -55,17 +55,22 @@ def base_environment(tmp: Path, script: dict[str, Any] | None = None) -> dict[st
 
 @pytest.fixture
 def run(tmp_path: Path, fake_build_dir: Path) -> Runner:
-    """Runs run_tests.py: amd64 and one CPU if nothing else is said. Sees to it that nothing is left behind."""
+    """Runs run_tests.py: amd64 and one CPU if nothing else is said. Sees to it that nothing is left behind.
+    command: its first word, if it's one that isn't about a run of its own."""
 
-    def runner(*words: str, script: dict[str, Any] | None = None, defaults: bool = True) -> Done:
+    def runner(
+        *words: str, script: dict[str, Any] | None = None, defaults: bool = True, command: str = "", reports: bool = True
+    ) -> Done:
         scratch = tmp_path / "scratch"
         scratch.mkdir(exist_ok=True)
         report = tmp_path / "report.json"
         report.unlink(missing_ok=True)
-        command = [*base_command(fake_build_dir), f"--json={report}", *words]
+        line = [*base_command(fake_build_dir), *([f"--json={report}"] if reports else []), *words]
         if defaults:
-            command += ["--arch=amd64", "--cpus=1", "-j1"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=base_environment(scratch, script))
+            line += ["--arch=amd64", "--cpus=1", "-j1"]
+        if command:
+            line.insert(line.index(str(ROOT / "run_tests.py")) + 1, command)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=60, env=base_environment(scratch, script))
         left = [p for p in scratch.rglob("*") if p.is_file()]
         assert not left, "temporary files were left behind"
         text = report.read_text() if report.exists() else ""
