@@ -159,9 +159,15 @@ TEST(insn, ud_outside_vmx, .sdm = "VMX Instruction Reference: Conventions")
 		expect_insn(i, operand, out_fault(VEC_UD, 0));
 		expect_insn(i, ABSENT, out_fault(VEC_UD, 0));
 	}
-	expect_out(vmx_outcome(vmx_call_raw()), out_fault(VEC_UD, 0));
 	require_out(vmx_on(c), out_ok());
 	window_close(&w);
+}
+
+TEST(insn, vmcall_outside_vmx, .sdm = "VMCALL-Call to VM Monitor")
+{
+	require_out(vmx_off(c), out_ok());
+	expect_out(vmx_outcome(vmx_call_raw()), out_fault(VEC_UD, 0));
+	require_out(vmx_on(c), out_ok());
 }
 
 struct user_insn {
@@ -313,13 +319,36 @@ TEST(insn, operand_in_memory, .sdm = "VMREAD-Read Field from Virtual-Machine Con
 }
 
 #ifdef __x86_64__
+#define BELOW_HOLE (0x0000800000000000 - WINDOW_BYTES)
+
+/* Memory up to the first address that isn't canonical: a page fault for what begins there would be right otherwise. */
+static void map_below_hole(void)
+{
+	u64 *root = (u64 *)(ulong)(read_cr3() & PTE_ADDR), *pdpt = page_alloc(), *directory = page_alloc();
+
+	directory[BELOW_HOLE >> 21 & 511] = FRAME_A | PTE_P | PTE_W | PTE_PS;
+	pdpt[BELOW_HOLE >> 30 & 511] = (ulong)directory | PTE_P | PTE_W;
+	root[BELOW_HOLE >> 39] = (ulong)pdpt | PTE_P | PTE_W;
+}
+
+static void unmap_below_hole(void)
+{
+	u64 *root = (u64 *)(ulong)(read_cr3() & PTE_ADDR);
+
+	root[BELOW_HOLE >> 39] = 0;
+	invlpg(BELOW_HOLE);
+}
+
 /* #GP(0), not #PF; by way of SS it would be #SS(0). */
 TEST(insn, operand_not_canonical, .sdm = "Canonical Addressing", .flags = TEST_AMD64)
 {
 	static const u64 addresses[] = { 0x0000800000000000, 0xffff7fffffffff00, 1ull << 63, 0x00007ffffffffffc };
+	volatile u32 *const last = (volatile u32 *)0x00007ffffffffffc;
 	struct vcpu v;
 
 	test_vcpu(&v, c, 0);
+	map_below_hole();
+	*last = 0x11223344;
 	for (u32 round = 0; round < 2; round++) {
 		if (round == 1)
 			require_out(vmx_off(c), out_ok());
@@ -331,6 +360,8 @@ TEST(insn, operand_not_canonical, .sdm = "Canonical Addressing", .flags = TEST_A
 				expect_insn(i, (const void *)addresses[k], out_fault(VEC_GP, 0));
 		}
 	}
+	expect_eq(*last, 0x11223344);
+	unmap_below_hole();
 	require_out(vmx_on(c), out_ok());
 }
 #endif

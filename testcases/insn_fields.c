@@ -15,8 +15,8 @@ static bool exists(const struct vmcs_info *f)
 }
 
 /*
- * The SDM gives no capability that tells of these: bits of IA32_VMX_MISC and others do, or nothing does. Neither answer
- * is judged. (KVM leaves the first two out: kernel bugzilla 216091.)
+ * No capability of a control tells of these: a number in IA32_VMX_MISC does. Below it they are judged, beyond it neither
+ * answer is.
  */
 static bool judged(const struct vmcs_info *f)
 {

@@ -56,6 +56,8 @@ TEST(vmx, guest_cr0_pg_fixed, .sdm = "Restrictions on VMX Operation", .flags = T
 	struct exit e;
 
 	test_vcpu(&v, c, 0);
+	v.l2_takes = 1u << VEC_GP;
+	vcpu_write_controls(&v);
 	guest(&v, l2_clear_pg, read_cr0());
 	e = enter(&v);
 	require_call(&v, e, L2_RETURN);
