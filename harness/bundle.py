@@ -16,13 +16,11 @@ from typing import Any
 
 import jinja2
 
-from harness import bundle_scripts, elf, expectations, layers, stacks
-from harness.cases import mask_item
+from harness import bundle_scripts, expectations, ids, layers, stacks
 from harness.engines import Boot, Engine
 from harness.errors import EnvironmentProblem, UsageError
 from harness.judge import judge
 from harness.layers import LayeredEngine
-from harness.options import OptionTable
 from harness.plan import Case, Machine
 from harness.report.html import TEMPLATES
 from harness.rows import EXIT_ENVIRONMENT, EXIT_OK, Row, item_rows
@@ -34,30 +32,17 @@ from harness.watch import Watched
 from images import ImageError, mkimage
 from images.common import read_file
 
-_ID = re.compile(
-    r"(?P<stack>.+)/(?P<arch>i386|amd64)/(?P<cpus>[1-8])cpu/(?P<item>opt/0x[0-9a-f]{4}|test/[^/]+/[^/]+)(/.+)?"
-)
 _TOKEN = "bundle"
 
 
 def find_case(id: str, settings: Settings) -> Case:
     """The case that a result's or an item's id belongs to. Raises UsageError."""
-    match = _ID.fullmatch(id)
-    if not match:
-        raise UsageError(f"--bundle {id}: not an id; one looks like bochs/amd64/2cpu/opt/0x003c/ept/cpu1")
-    machine = Machine(stacks.parse(match["stack"]), match["arch"], int(match["cpus"]))
-    check_layers(replace(settings, stacks=(match["stack"],), l1_boot=""))
+    words = ids.parse(id, "--bundle")
+    machine = Machine(stacks.parse(words.stack), words.arch, words.cpus)
+    check_layers(replace(settings, stacks=(words.stack,), l1_boot=""))
     if not machine.stack.runs(machine.arch):
         raise UsageError(f"--bundle {id}: {machine.stack.layers[-1]} doesn't run {machine.arch}")
-    kind, _, name = match["item"].partition("/")
-    if kind == "opt":
-        table = OptionTable.load(settings.tables)
-        item = mask_item(table.parse(name), table)
-    else:
-        tests = [t for t in elf.read_tests(settings.kernel(machine.arch)) if t.runs_on(machine.arch) and t.id == name]
-        if not tests:
-            raise UsageError(f"--bundle {id}: there is no test {name} on {machine.arch}")
-        item = tests[0].item()
+    item = ids.item_of(words, settings, "--bundle")
     return Case(machine, item, f"{machine.name}/bundle")
 
 
