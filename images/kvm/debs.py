@@ -6,6 +6,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
+import shutil
 import subprocess
 import tarfile
 import tomllib
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from images import apt
-from images.common import ImageError, digest, find_tool, read_file, run_tool
+from images.common import ImageError, digest, find_tool, read_file, run_tool, write_file
 from images.kvm import modules
 
 LINES_FILE = Path(__file__).resolve().parent / "kernels.toml"
@@ -45,6 +46,7 @@ class Offer:
     version: str
     depends: str
     sha256: str
+    size: int  # bytes
 
     def parts(self) -> list[str]:
         """The packages that this one is split into: they come from the same source, so they have its version."""
@@ -101,8 +103,10 @@ def entries(text: str) -> list[Offer]:
     for block in text.split("\n\n"):
         fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", block, re.M))
         if "Package" in fields:
-            words = (fields.get(name, "") for name in ("Package", "Version", "Depends", "SHA256"))
-            out.append(Offer(*words))
+            package, version, depends, sha256 = (
+                fields.get(name, "") for name in ("Package", "Version", "Depends", "SHA256")
+            )
+            out.append(Offer(package, version, depends, sha256, int(fields.get("Size", 0))))
     return out
 
 
@@ -112,13 +116,26 @@ def download(lists: apt.Apt, offer: Offer, folder: Path) -> list[Path]:
     out = []
     for name in [offer.package, *offer.parts()]:
         shown = entries(lists.ask("apt-cache", "show", f"{name}={offer.version}"))
-        sums = {entry.sha256 for entry in shown if entry.version == offer.version}
+        part = next((entry for entry in shown if entry.version == offer.version), None)
+        if part is None:
+            raise ImageError(f"the archive has no {name} {offer.version}, a part of {offer.package}")
+        check_room(part, folder)
         lists.run("apt-get", "download", f"{name}={offer.version}", folder=folder)
-        files = [path for path in folder.glob(f"{name}_*.deb") if digest(path) in sums]
+        files = [path for path in folder.glob(f"{name}_*.deb") if digest(path) == part.sha256]
         if not files:
             raise ImageError(f"{name} {offer.version}: SHA256 differs from the one in Debian's list")
         out.append(files[0])
     return out
+
+
+def check_room(part: Offer, folder: Path) -> None:
+    """apt doesn't always say that it couldn't write."""
+    free = shutil.disk_usage(folder).free
+    # The package, and what is taken out of it.
+    if free < 2 * part.size:
+        raise ImageError(
+            f"{folder}: No space left on device: {part.package} needs {2 * part.size >> 10} KiB, {free >> 10} are free"
+        )
 
 
 def described(deb: Path) -> Offer:
@@ -128,7 +145,7 @@ def described(deb: Path) -> Offer:
     package, version, depends, architecture = text.decode().splitlines()
     if architecture != "amd64":
         raise ImageError(f"{deb} is for {architecture}, not for amd64")
-    return Offer(package, version, depends, digest(deb))
+    return Offer(package, version, depends, digest(deb), deb.stat().st_size)
 
 
 def unpack(debs: Sequence[Path], release: str, folder: Path) -> None:
@@ -143,7 +160,7 @@ def unpack(debs: Sequence[Path], release: str, folder: Path) -> None:
                         name = wanted(member.name, release)
                         content = tar.extractfile(member) if name and member.isreg() else None
                         if content is not None:
-                            (folder / name).write_bytes(content.read())
+                            write_file(folder / name, content.read())
                 # What is behind the archive's end.
                 process.stdout.read()
                 said = process.stderr.read().decode(errors="replace").strip()

@@ -32,7 +32,7 @@ def module_bytes(path: Path) -> bytes:
         raise ImageError(f"{path} can't be unpacked: {e}") from e
     if data[:4] != b"\x7fELF":
         raise ImageError(f"{path} is not a kernel module")
-    return _without_debug_information(data) if b"\0.debug_info\0" in data else data
+    return _without_debug_information(data) if b".debug_info\0" in data else data
 
 
 def _without_debug_information(data: bytes) -> bytes:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from images.common import ImageError, cache_folder, digest, read_file
+from images.common import ImageError, cache_folder, digest, read_file, write_file
 from images.kvm import bzimage, debs, modules
 
 FACTS = "kernel.json"
@@ -94,7 +94,7 @@ def put(line: str, version: str, release: str, packages: list[Path]) -> Kernel:
             "files": {path.name: digest(path) for path in sorted(new.iterdir())},
             "packages": {path.name: digest(path) for path in packages},
         }
-        (new / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+        write_file(new / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
         if (home / version).exists():
             os.rename(home / version, Path(scratch, "old"))
         os.rename(new, home / version)

@@ -17,8 +17,12 @@ BOOT_TIMEOUT = 60  # seconds; on an idle machine less than two
 @pytest.fixture(scope="session")
 def probe(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A multiboot kernel that says what it was given: probe.asm."""
-    binary = tmp_path_factory.mktemp("probe") / "probe.bin"
-    run_tool(["nasm", "-f", "bin", "-o", str(binary), str(Path(__file__).with_name("probe.asm"))])
+    return assembled("probe.asm", tmp_path_factory.mktemp("probe"))
+
+
+def assembled(name: str, folder: Path) -> bytes:
+    source, binary = Path(__file__).with_name(name), folder / "binary"
+    run_tool(["nasm", "-f", "bin", "-I", f"{source.parent}/", "-o", str(binary), str(source)])
     return binary.read_bytes()
 
 

@@ -66,58 +66,9 @@ start:	mov esi, eax
 	call puts
 	mov esi, t_end
 	call puts
-	mov dx, 0x3fd
-.drain:	in al, dx
-	test al, 0x40
-	jz .drain
-	mov esi, t_off
-	mov dx, 0x8900
-.off:	lodsb
-	out dx, al
-	test al, al
-	jnz .off
-	mov dx, 0xf4
-	out dx, al
-.hang:	cli
-	hlt
-	jmp .hang
+	jmp off
 
-puts:	lodsb
-	test al, al
-	jz .done
-	call putc
-	jmp puts
-.done:	ret
-
-hex:	push ecx
-	push edx
-	mov edx, eax
-	mov ecx, 8
-.digit:	rol edx, 4
-	mov al, dl
-	and al, 15
-	add al, '0'
-	cmp al, '9'
-	jbe .put
-	add al, 'a' - '0' - 10
-.put:	call putc
-	loop .digit
-	pop edx
-	pop ecx
-	ret
-
-putc:	push edx
-	push eax
-	out 0xe9, al
-	mov dx, 0x3fd
-.wait:	in al, dx
-	test al, 0x20
-	jz .wait
-	pop eax
-	mov dx, 0x3f8
-	out dx, al
-	pop edx
-	ret
+%include "say.inc"
 
 t_tsc:	db 'probe tsc=', 0
 t_magic: db ' magic=', 0
@@ -126,7 +77,6 @@ t_mods:	db ' mods=', 0
 t_mod:	db ' mod=', 0
 t_cmd:	db ' cmdline=', 0
 t_end:	db 13, 10, 0
-t_off:	db 'Shutdown', 0
 end_file:
 end_bss equ end_file + 4096
 stack_top equ end_bss
