@@ -20,6 +20,7 @@ from harness.stacks import FOREIGN, LAYERS
 # Other commands: the first word is their name, and each has a module of that name.
 COMMANDS = {
     "compare": "compares runs of several stacks, or reports: which verdicts differ, and who is wrong",
+    "minimize": "finds the least that still shows a difference between two stacks",
 }
 _EPILOG = """other commands: {commands} (each has its own --help).
 exit codes: 0 all as expected, 1 something unexpected, 2 usage, 3 environment, 4 nothing but skips,

@@ -130,6 +130,9 @@ static void run_iterations(struct run *r)
 	r->v.before_entry = before_entry;
 	r->v.after_exit = after_exit;
 	r->v.irq_off = r->effective & OPT_no_intr;
+	/* The mode of iteration 0, for what is measured before: another CPU's IPI may come already. */
+	r->v.irq_mode = r->v.irq_off ? IRQ_TO_L2 : (enum irq_mode)0;
+	vcpu_write_controls(&r->v);
 	result_select(&r->results[OPT_BASE]);
 	if (!(r->effective & OPT_no_timer))
 		apic_timer_start(shortest_period(r));

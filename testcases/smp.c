@@ -159,6 +159,16 @@ static bool all_wait(u32 first, u32 round)
 	return waiting == cpu_count - first;
 }
 
+/* A host may have fewer CPUs than it gives to L1: it may be another's turn for some time. */
+static bool moves_on(const volatile u32 *counter, u32 from)
+{
+	u64 deadline = time_after_ms(PARK_MS);
+
+	while (__atomic_load_n(counter, __ATOMIC_ACQUIRE) == from && !time_is_up(deadline))
+		cpu_pause();
+	return __atomic_load_n(counter, __ATOMIC_ACQUIRE) != from;
+}
+
 /* SDM: "Processor State After Reset", the table's column for INIT. */
 static void check_clean(const volatile struct sipi_record *r)
 {
@@ -318,7 +328,7 @@ static u32 starts_after_vmxoff(u32 last)
 /* True if the last CPU went on in VMX root operation; *started: how often it started after VMXOFF. */
 static bool init_in_root(u32 *started)
 {
-	u32 last = cpu_count - 1, apic_id = cpus[last].apic_id, before;
+	u32 last = cpu_count - 1, apic_id = cpus[last].apic_id;
 	bool went_on;
 
 	memset(&now, 0, sizeof(now));
@@ -327,9 +337,7 @@ static bool init_in_root(u32 *started)
 	all_wait(last, IN_ROOT);
 	send(apic_id, ICR_INIT);
 	wait_ms(10);
-	before = sipi_alive;
-	wait_ms(1);
-	went_on = sipi_alive != before && !page->count;
+	went_on = moves_on(&sipi_alive, sipi_alive) && !page->count;
 	*started = starts_after_vmxoff(last);
 	return went_on;
 }
@@ -395,15 +403,6 @@ static void take_inits_in_l2(struct cpu *c, void *arg)
 	vcpu_destroy(&v);
 	__atomic_store_n(&in_l2.done, 1, __ATOMIC_RELEASE);
 	stay_in_root(c, arg);
-}
-
-static bool moves_on(const volatile u32 *counter, u32 from)
-{
-	u64 deadline = time_after_ms(PARK_MS);
-
-	while (__atomic_load_n(counter, __ATOMIC_ACQUIRE) == from && !time_is_up(deadline))
-		cpu_pause();
-	return __atomic_load_n(counter, __ATOMIC_ACQUIRE) != from;
 }
 
 /* An exit for each, and nothing is left of them: not for L2, nor for the time after VMXOFF. */

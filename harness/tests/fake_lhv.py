@@ -3,6 +3,7 @@
 
 `behaviour` maps an item or result (without the CPU) to what shall become of it:
     bad, error, skip:CAPABILITY, hang, crash, panic, missing, twice, stray, noend; of `done`: missing
+    Behind it may be conditions: "bad if cpus>=2 iter>=5". The key behind:ITEM is for an item that isn't its boot's first.
     l0panic, l0panic:halt, l0panic:go_on: the layer below prints its panic, and the machine ends, sleeps, goes on; also of `done`
 """
 
@@ -48,6 +49,7 @@ class Guest:
     behaviour: Mapping[str, str]
     tsc: int = 5_000_000
     seq: int = 0
+    behind: bool = False  # the first item
 
     def line(self, kind: str, **fields: object) -> bytes:
         self.seq += 1
@@ -73,7 +75,8 @@ class Guest:
         counts = dict.fromkeys(("GOOD", "SKIP", "ERROR", "BAD"), 0)
         for n, (id, names) in list(enumerate(items))[first:]:
             yield self.line("start", n=n, id=id, tsc=self.tsc)
-            what = self.behaviour.get(id, "")
+            self.behind = n > first
+            what = self.told(id)
             if what == "hang":
                 raise Hang
             if what == "crash":
@@ -93,6 +96,14 @@ class Guest:
             yield self.line("done", items=len(items) - first, tsc=self.tsc, **{k.lower(): v for k, v in counts.items()})
         yield from self.layer(self.behaviour.get("done", ""))
 
+    def told(self, name: str) -> str:
+        usual = self.behaviour.get(name, "")
+        what, _, conditions = (self.behaviour.get(f"behind:{name}", usual) if self.behind else usual).partition(" if ")
+        for key, least in (word.split(">=") for word in conditions.split()):
+            if int(self.options.get(key, 20)) < int(least):
+                return ""
+        return what
+
     def layer(self, what: str) -> Iterator[bytes]:
         """The one that lhv runs on."""
         panic, _, then = what.partition(":")
@@ -105,7 +116,7 @@ class Guest:
             raise Crash
 
     def result(self, name: str, cpu: int, counts: dict[str, int]) -> Iterator[bytes]:
-        what, _, argument = self.behaviour.get(name, "good").partition(":")
+        what, _, argument = self.told(name).partition(":")
         if what == "missing":
             return
         verdict = {"bad": "BAD", "error": "ERROR", "skip": "SKIP"}.get(what, "GOOD")

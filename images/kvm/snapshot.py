@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,10 +167,10 @@ def _boot(recipe: Recipe, work: Path) -> None:
             argv, cwd=work, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
             env={**os.environ, **checkpoint.environment(host.debugger, work, work / STATE)},
         )  # fmt: skip
+        deadline = time.monotonic() + BOOT_SECONDS
         try:
-            child.wait(BOOT_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
+            while child.poll() is None and time.monotonic() < deadline and not _panicked(work / machine.COM1):
+                time.sleep(0.1)
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
@@ -179,14 +180,20 @@ def _boot(recipe: Recipe, work: Path) -> None:
         raise ImageError(f"{recipe.title} didn't come to its checkpoint: {_last_words(text, work / machine.COM1)}")
 
 
+def _panicked(com1: Path) -> bool:
+    """Linux stays where it is then."""
+    return com1.exists() and b"end Kernel panic" in com1.read_bytes()
+
+
 def _last_words(text: str, com1: Path) -> str:
     """What the appliance says of its failure, else the kernel, else Bochs."""
     said = [line for line in text.splitlines() if line.startswith("kvm: fail ")]
     if said:
         return said[-1].removeprefix("kvm: fail ")
     console = com1.read_text(errors="replace").splitlines() if com1.exists() else []
+    panic = [line for line in console if "Kernel panic" in line]
     lines = [line.strip() for line in console or text.splitlines() if line.strip(" =\t")]
-    return lines[-1] if lines else "no message"
+    return panic[0] if panic else (lines or ["no message"])[-1]
 
 
 def _check_saved(recipe: Recipe, state: Path) -> None:

@@ -20,7 +20,8 @@ FAKE = """#!/bin/sh
 [ -n "$BOCHS_CHECKPOINT" ] || exit 0 # asked for its displays
 case ${{FAULT:-}} in
 appliance) echo 'kvm: init'; echo 'kvm: fail /kvm.ko: Exec format error'; exit 1 ;;
-panic) echo 'nothing' ; printf '[    1.2] Kernel panic - not syncing: no init\\n' >com1.log; exit 1 ;;
+panic) echo 'nothing' ; printf '[    1.2] Kernel panic - not syncing: no init\\n---[ end Kernel panic ]---\\n' >com1.log
+	sleep 60 ;;
 esac
 echo x >>{count}
 cd "$BOCHS_CHECKPOINT" || exit 1
