@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,12 @@ def make(settings: Settings, *, quiet: bool = False) -> None:
         raise EnvironmentProblem("make is not installed (apt-get install make), or use --no-build")
     out = subprocess.PIPE if quiet else sys.stderr.fileno()
     command = ["make", "-s", *TARGETS]
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT if quiet else None)
+    settings.build.mkdir(exist_ok=True)
+    with open(settings.build / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs may start at once
+        done = subprocess.run(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT if quiet else None
+        )
     if done.returncode:
         text = (done.stdout or b"").decode(errors="replace")[-2000:]
         raise EnvironmentProblem(f"`{' '.join(command)}` failed with status {done.returncode}\n{text}".rstrip())
