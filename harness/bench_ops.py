@@ -22,6 +22,7 @@ from harness.errors import UsageError
 from harness.rows import EXIT_ENVIRONMENT, EXIT_OK, EXIT_UNEXPECTED
 from harness.settings import ROOT
 from harness.wire import LineReader
+from images.kvm import kernels
 
 MODEL = "corei7_haswell_4770"
 # The limits are about a 64-bit L1; lhv for i386 takes more memory operands and PDPTEs. Its figures mustn't get worse.
@@ -124,20 +125,26 @@ def _cell(value: int | list[int] | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
-def rows(table: Table, bare: Figures, nested: Figures | None, limited: bool = True) -> list[str]:
-    """A Markdown table."""
+def rows(
+    table: Table, bare: Figures, nested: Figures | None, limited: bool = True, beside: Mapping[str, Figures] = {}
+) -> list[str]:
+    """A Markdown table. beside: what others were measured to take, on the same machine."""
     titles = ["operation", BARE]
     if nested is not None:
         titles += [NESTED, "L0 adds"]
-    titles += ["at most", *table.hosts]
+    # What was measured here replaces what was measured elsewhere.
+    told_hosts = [i for i, host in enumerate(table.hosts) if f"{BARE}/kvm-{host.removeprefix('KVM ')}" not in beside]
+    titles += ["at most", *(f"{stack} adds" for stack in beside), *(table.hosts[i] for i in told_hosts)]
     out = [titles, ["---"] * 2 + ["---:"] * (len(titles) - 2)]
     adds = added(bare, nested or {})
+    others = [added(bare, figures) for figures in beside.values()]
     for op in table.operations:
         cells = [op.text, _cell(bare.get(op.name))]
         if nested is not None:
             exceeded = " EXCEEDED" if limited and op.name in adds and adds[op.name] > op.limit else ""
             cells += [_cell(nested.get(op.name)), _cell(adds.get(op.name)) + exceeded]
-        out.append([*cells, _cell(op.limit if limited else None), *map(_cell, op.hosts)])
+        told = [op.limit if limited else None, *(other.get(op.name) for other in others), *(op.hosts[i] for i in told_hosts)]
+        out.append([*cells, *map(_cell, told)])
     return ["| " + " | ".join(cells) + " |" for cells in out]
 
 
@@ -178,10 +185,16 @@ def measure_hardware(nested: Figures, best: dict[str, int], table: Table) -> tup
     return worse, {k: min(n, best.get(k, n)) for k, n in flat.items()}
 
 
+def kvm_stacks() -> list[str]:
+    """Those whose kernels are in the cache: a table isn't the place for a download."""
+    return [f"{BARE}/kvm-{line}" for line in stacks.KVM_LINES if kernels.cached(line)]
+
+
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="harness.bench_ops", description=__doc__)
     parser.add_argument("--stack", default=NESTED, help="nested stack (default: %(default)s)")
     parser.add_argument("--arch", action="append", choices=("amd64", "i386"), help="of lhv; default both")
+    parser.add_argument("--kvm", action="store_true", help="measure Linux with KVM too, the kernels that are in the cache")
     parser.add_argument("--no-save", action="store_true", help=f"leave {BEST.name} alone")
     args = parser.parse_args(argv)
     table = Table.load()
@@ -191,11 +204,13 @@ def main(argv: Sequence[str]) -> int:
         try:
             bare = measure(BARE, arch, table)
             nested = measure_nested(args.stack, arch, table)
+            others = {s: measure_nested(s, arch, table) for s in (kvm_stacks() if args.kvm else [])}
         except (ValueError, Unavailable) as e:
             print(f"bench: {e}", file=sys.stderr)
             return EXIT_ENVIRONMENT
         print(f"\nInstructions per operation, lhv for {arch}, {MODEL}:\n")
-        print("\n".join(rows(table, bare, nested, arch == LIMITED)))
+        beside = {stack: figures for stack, figures in others.items() if figures}
+        print("\n".join(rows(table, bare, nested, arch == LIMITED, beside)))
         if nested is None:
             continue
         adds = added(bare, nested)

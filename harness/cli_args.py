@@ -21,6 +21,7 @@ from harness.stacks import FOREIGN, LAYERS
 COMMANDS = {
     "compare": "compares runs of several stacks, or reports: which verdicts differ, and who is wrong",
     "minimize": "finds the least that still shows a difference between two stacks",
+    "bisect": "finds the first of several hosts (Bochs, Debian's kernels) on which a verdict changes",
 }
 _EPILOG = """other commands: {commands} (each has its own --help).
 exit codes: 0 all as expected, 1 something unexpected, 2 usage, 3 environment, 4 nothing but skips,

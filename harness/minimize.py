@@ -4,21 +4,19 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness import build, cli, cli_args, ids, reasons, settings, shrink, stacks
+from harness import build, cli, cli_args, ids, reasons, repeat, shrink, stacks
 from harness.cases import Item, mask_item
 from harness.errors import UsageError
 from harness.ids import Id
 from harness.options import OptionTable
-from harness.plan import Case, Machine
 from harness.probe import Prober, Words, result_of
 from harness.report.ktap import clean
 from harness.rows import EXIT_OK, EXIT_SKIPPED, EXIT_UNEXPECTED, Row
 from harness.settings import Settings
-from harness.stacks import DEFAULT_MODELS, Stack
+from harness.stacks import Stack
 from harness.verdicts import Verdict
 
 EXIT_NO_DIFFERENCE = EXIT_SKIPPED
@@ -80,18 +78,7 @@ def main(argv: Sequence[str]) -> int:
         build.make(wanted)
     cli.check_stacks(wanted)
     item = ids.item_of(id, wanted, "minimize")
-    return Search(good, bad, id, item, wanted, _passed_on(args)).run()
-
-
-def _passed_on(args: argparse.Namespace) -> list[str]:
-    """Options that a command that repeats it needs as well."""
-    out = []
-    for name in (*settings.LISTS, *settings.VALUES):
-        if name not in (*_WITHOUT, "iter", "seed", "keep"):
-            value = getattr(args, name)
-            values = value if name in settings.LISTS else [value] if value else []
-            out += [word for v in values for word in (f"--{name.replace('_', '-')}", v)]
-    return out
+    return Search(good, bad, id, item, wanted, repeat.passed_on(args, _WITHOUT)).run()
 
 
 class Search:
@@ -214,27 +201,10 @@ class Search:
         print(f"  {row['verdict']} {_told(row)}")
         boots = ", ".join(f"{n} of {stack}" for stack, n in self._prober.boots.items())
         print(f"boots: {boots}")
-        print(f"repeat: {self._repeat(least)}")
-        print(f"bundle: {self._bundle(least)}")
+        both = (self._good, self._bad)
+        print(f"repeat: {repeat.run_command(both, least.words, least.item, self._options)}")
+        print(f"bundle: {repeat.bundle_command(self._bad, least.words, least.item, self._options)}")
         return EXIT_OK
-
-    def _repeat(self, least: Trial) -> str:
-        kind, value = least.item.word
-        words = ["./run_tests.py", "--stack", self._good.name, "--stack", self._bad.name]
-        if not self._settings.bochs and any(s.engine == "bochs" and ":" not in s.name for s in (self._good, self._bad)):
-            words += ["--cpu-model", DEFAULT_MODELS["bochs"]]
-        words += ["--arch", least.words.arch, "--cpus", str(least.words.cpus), f"--{kind}", value]
-        return shlex.join([*words, *self._lhv_words(least), *self._options])
-
-    def _bundle(self, least: Trial) -> str:
-        machine = Machine(self._bad, least.words.arch, least.words.cpus)
-        case = Case(machine, least.item, machine.name)
-        return shlex.join(["./run_tests.py", "--bundle", case.id, *self._lhv_words(least), *self._options])
-
-    @staticmethod
-    def _lhv_words(least: Trial) -> list[str]:
-        out = ["--iter", str(least.words.iterations)] if least.words.iterations and least.item.per_cpu else []
-        return [*out, "--seed", str(least.words.seed)] if least.words.seed != 1 else out
 
 
 def _fails(row: Row) -> bool:

@@ -304,6 +304,8 @@ INJECT(injected_int_n, .at = inject_nothing, .stands = inject_nothing, .info = T
        .length = 3, .injects = true)
 INJECT(injected_int3, .at = inject_nothing, .stands = inject_nothing, .info = TYPE_SOFTWARE | VEC_BP, .length = 1,
        .injects = true)
+INJECT(injected_int1, .at = inject_nothing, .stands = inject_nothing, .info = TYPE_PRIVILEGED | VEC_DB, .length = 1,
+       .injects = true)
 INJECT(injected_interrupt, .at = inject_nothing, .stands = inject_nothing, .info = TYPE_EXTERNAL | INT_VECTOR,
        .flags = RFLAGS_IF, .injects = true)
 INJECT(injected_user_interrupt, .at = inject_nothing, .stands = inject_nothing, .info = TYPE_EXTERNAL | INT_VECTOR,

@@ -86,3 +86,13 @@ def test_the_classes_are_those_of_the_build() -> None:
     text = (ROOT / "xmhf-nest" / "build.mk").read_text()
     assert f"NEST_CLASSES := {' '.join(bench_hardware.CLASSES)}\n" in text
     assert f"times {bench_hardware.COSTLY} nop" in (ROOT / "lib" / "arch" / "asm.inc").read_text()
+
+
+def test_measured_hosts_replace_told_ones() -> None:
+    table = bench_ops.Table.load()
+    name = table.operations[0].name
+    lines = bench_ops.rows(table, {name: 10}, {name: 30}, True, {"bochs/kvm-6.1": {name: 1010}, "bochs/kvm-5.10": {}})
+    titles, first = ([c.strip() for c in line.strip("|").split("|")] for line in (lines[0], lines[2]))
+    row = dict(zip(titles, first))
+    assert "KVM 6.1" not in titles and "KVM 7.2" in titles and len(titles) == len(first)
+    assert row["bochs/kvm-6.1 adds"] == "1,000" and row["bochs/kvm-5.10 adds"] == "-" and row["L0 adds"] == "20"
