@@ -17,7 +17,7 @@ from harness.errors import EnvironmentProblem
 from harness.settings import Settings
 from harness.stacks import KVM_OWN, QEMU, Stack
 from images import ImageError, build_bochs
-from images.kvm import checkpoint, initramfs, kernels, machine, snapshot
+from images.kvm import checkpoint, initramfs, kernels, machine, qemu, snapshot
 
 FIXED = f"{build_bochs.VERSION}+{build_bochs.FIXES}"
 
@@ -106,8 +106,6 @@ def _engine(bochs: BochsEngine, kernel: kernels.Kernel, vmm: str, params: tuple[
     files = {f"{name}.ko": (kernels.module_bytes(path), 0o644) for name, path in kernel.modules.items()}
     how = "our VMM"
     if vmm == QEMU:
-        from images.kvm import qemu
-
         collected = qemu.collect()
         files |= collected.files
         how = f"QEMU {collected.version}"

@@ -37,7 +37,8 @@ class Line:
 
     def where(self) -> str:
         names = " or ".join(suite for _, suite in self.suites)
-        return f"{self.pattern} for amd64 from Debian's suite {names}, and what it depends on by \"linux-... (= VERSION)\""
+        parts = 'what it depends on by "linux-... (= VERSION)"'
+        return f"{self.pattern} for amd64 from Debian's suite {names}, and {parts}"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def offers(lists: apt.Apt, line: Line) -> dict[str, Offer]:
     names = [name for name in lists.ask("apt-cache", "pkgnames", IMAGE).split() if line.has(name)]
     if not names:
         raise ImageError(f"the archive has no {line.pattern}")
-    found = {offer.version: offer for offer in entries(lists.ask("apt-cache", "show", "--all-versions", *sorted(names)))}
+    shown = entries(lists.ask("apt-cache", "show", "--all-versions", *sorted(names)))
+    found = {offer.version: offer for offer in shown}
     return {version: found[version] for version in in_order(found)}
 
 

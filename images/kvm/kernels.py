@@ -45,10 +45,12 @@ class Archive:
         log.unlink(missing_ok=True)
         sources = self.sources or debs.sources(line, self.mirror, self.security_mirror)
         lists = apt.Apt(folder, sources, log)
-        lists.update()
-        yield lists
-        # apt's own cache is as large as the lists, and quickly made.
-        shutil.rmtree(folder / "cache", ignore_errors=True)
+        try:
+            lists.update()
+            yield lists
+        finally:
+            # apt's own cache is as large as the lists, and quickly made.
+            shutil.rmtree(folder / "cache", ignore_errors=True)
 
 
 MACHINES = Archive()
@@ -135,13 +137,14 @@ def add(files: Sequence[Path]) -> list[Kernel]:
     """Puts kernels from packages that somebody has into the cache."""
     known = {path: debs.described(path) for path in files}
     by_name = {(offer.package, offer.version): path for path, offer in known.items()}
-    images = {path: offer for path, offer in known.items() if any(line.has(offer.package) for line in debs.lines().values())}
+    images = [
+        (line, path, offer) for path, offer in known.items() for line in debs.lines().values() if line.has(offer.package)
+    ]
     if not images:
         wanted = ", ".join(line.pattern for line in debs.lines().values())
         raise ImageError(f"none of these packages is a kernel of ours: {wanted}")
     out = []
-    for path, offer in images.items():
-        line = next(line for line in debs.lines().values() if line.has(offer.package))
+    for line, path, offer in images:
         missing = [name for name in offer.parts() if (name, offer.version) not in by_name]
         if missing:
             raise ImageError(f"{path} is only a part: {', '.join(missing)} of version {offer.version} belong to it")

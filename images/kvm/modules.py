@@ -14,7 +14,6 @@ from pathlib import Path
 from images.common import ImageError, read_file, run_tool
 
 NAMES = ("irqbypass", "kvm", "kvm-intel")  # in the order in which they are loaded
-PACKINGS = ("", ".xz", ".zst", ".gz")
 _NEEDED = ("kvm", "kvm-intel")
 
 
@@ -72,7 +71,9 @@ def select(found: Mapping[str, list[Path]], release: str, where: str) -> dict[st
         for other in filter(None, said(data, "depends").split(",")):
             other = other.replace("_", "-")
             if other not in NAMES:
-                raise ImageError(f"{chosen[name]} needs the module {other}, which isn't loaded here: build it into the kernel")
+                raise ImageError(
+                    f"{chosen[name]} needs the module {other}, which isn't loaded here: build it into the kernel"
+                )
             if other not in chosen:
                 chosen[other] = _fitting(other, found.get(other, []), release, where)[0]
     return {name: chosen[name] for name in NAMES if name in chosen}
@@ -87,6 +88,5 @@ def _fitting(name: str, paths: list[Path], release: str, where: str) -> tuple[Pa
         others.append(f"{path} is for {made_for(data) or 'no kernel'}")
     if others:
         raise ImageError(f"{where} has no module {name} for the kernel {release}: {', '.join(others)}")
-    raise ImageError(
-        f"{where} has no module {name} (CONFIG_KVM=m and CONFIG_KVM_INTEL=m are needed; {name}.ko, .ko.xz, .ko.zst or .ko.gz)"
-    )
+    files = f"{name}.ko, .ko.xz, .ko.zst or .ko.gz"
+    raise ImageError(f"{where} has no module {name} ({files}; CONFIG_KVM=m and CONFIG_KVM_INTEL=m are needed)")

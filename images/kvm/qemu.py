@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""This machine's QEMU as files for an initramfs: the program, its libraries, the loader, and the firmware for `-M pc`."""
+"""This machine's QEMU as files for an initramfs: program, libraries, their loader, firmware for `-M pc`."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ def bzimage(release: str = RELEASE, *, xloadflags: int = 1, size: int = 0) -> by
 
 
 def module(name: str, release: str = RELEASE, depends: str = "") -> bytes:
-    words = ["license=GPL", f"depends={depends}", f"name={name.replace('-', '_')}", f"vermagic={release} SMP mod_unload "]
-    return b"\x7fELF" + bytes(60) + b"".join(word.encode() + b"\0" for word in words)
+    words = f"license=GPL\0depends={depends}\0name={name.replace('-', '_')}\0vermagic={release} SMP mod_unload \0"
+    return b"\x7fELF" + bytes(60) + words.encode()
 
 
 def modules(release: str = RELEASE) -> dict[str, bytes]:
@@ -62,7 +62,8 @@ class Archive:
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / name).write_bytes(data)
         deb = self.folder / f"{package}_{version}_amd64.deb"
-        subprocess.run(["dpkg-deb", "-Znone", "--root-owner-group", "--build", tree, deb], check=True, capture_output=True)
+        command = ["dpkg-deb", "-Znone", "--root-owner-group", "--build", str(tree), str(deb)]
+        subprocess.run(command, check=True, capture_output=True)
         sha256 = hashlib.sha256(deb.read_bytes()).hexdigest()
         self.index += f"{control}Filename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {sha256}\n\n"
         self.publish()
@@ -75,7 +76,8 @@ class Archive:
         files = {f"boot/vmlinuz-{release}": bzimage(release, size=size), f"boot/config-{release}": b"CONFIG_KVM=m\n"}
         files |= {f"{tree}/kernel/arch/x86/kvm/{name}": data for name, data in modules(release).items()}
         # What nobody wants.
-        files |= {f"boot/System.map-{release}": b"x", f"{tree}/kernel/arch/x86/kvm/kvm-amd.ko": b"x", f"{tree}/kvm.ko": b"x"}
+        others = (f"boot/System.map-{release}", f"{tree}/kernel/arch/x86/kvm/kvm-amd.ko", f"{tree}/kvm.ko")
+        files |= dict.fromkeys(others, b"x")
         return self.add(f"linux-image-{release}", version, files, "kmod, linux-base (>= 4.3~)")
 
     def add_split_kernel(self, abi: str, version: str) -> list[Path]:

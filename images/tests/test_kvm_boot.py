@@ -18,7 +18,12 @@ from images.grub import SECTOR
 from images.kvm import disk, initramfs
 from images.tests.conftest import Emulators, assembled
 
-FILES = {"kvm.ko": (b"module", 0o644), "usr/bin/vmm": (b"x" * 4097, 0o755), "usr/share/a/b": (b"", 0o600)}
+FILES = {
+    "dev/note": (b"a", 0o644),
+    "kvm.ko": (b"module", 0o644),
+    "usr/bin/vmm": (b"x" * 4097, 0o755),
+    "usr/share/a/b": (b"", 0o600),
+}
 MEMORY_MB = 256
 
 

@@ -107,7 +107,9 @@ def test_changed_package_is_refused(archive: fake_kernels.Archive) -> None:
     assert kernels.fetch("6.1", archive=of(archive)).version == "6.1.9-1"
 
 
-def test_package_that_changed_behind_apt_is_refused(archive: fake_kernels.Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_that_changed_behind_apt_is_refused(
+    archive: fake_kernels.Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive.add_kernel("6.1.0-9", "6.1.9-1")
     run = apt.Apt.run
 
@@ -250,6 +252,19 @@ def test_without_archive(archive: fake_kernels.Archive) -> None:
     assert "\n" not in text
 
 
+def test_unreachable_archive_is_not_passed_over(
+    archive: fake_kernels.Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is newest isn't known then."""
+    archive.add_kernel("6.1.0-9", "6.1.9-1")
+    config = tmp_path / "apt.conf"
+    config.write_text('Acquire::Retries "0";\n')
+    monkeypatch.setenv("APT_CONFIG", str(config))
+    unreachable = "deb [trusted=yes arch=amd64] http://127.0.0.1:1/ ./"
+    with pytest.raises(ImageError, match="127.0.0.1"):
+        kernels.fetch("6.1", archive=kernels.Archive(sources=[archive.source, unreachable]))
+
+
 def test_archive_without_the_line(archive: fake_kernels.Archive) -> None:
     archive.add_kernel("6.1.0-9", "6.1.9-1")
     with pytest.raises(ImageError, match=r"the archive has no linux-image-5\.10\.0-\*-cloud-amd64.*bullseye-security"):
@@ -284,6 +299,20 @@ def test_add_refuses(archive: fake_kernels.Archive, tmp_path: Path) -> None:
     cut.write_bytes(cut.read_bytes()[:50_000])
     with pytest.raises(ImageError, match="can't be unpacked"):
         kernels.add([cut])
+
+
+def test_dpkg_fails_at_the_end(archive: fake_kernels.Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All came out, but dpkg-deb isn't content, maybe with a checksum."""
+    deb = archive.add_kernel("6.1.0-9", "6.1.9-1")
+    program = tmp_path / "bin" / "dpkg-deb"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\n/usr/bin/dpkg-deb "$@" || exit\n[ "$1" != --fsys-tarfile ] || { echo bad sum >&2; exit 2; }\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with pytest.raises(ImageError, match="can't be unpacked: bad sum"):
+        kernels.add([deb])
     assert left("6.1") == set()
 
 

@@ -35,7 +35,8 @@ def build(folder: Path, files: dict[str, bytes], image: bytes | None = None) -> 
     ids=["plain", "xz", "gz", "zst"],
 )
 def test_found_at_any_depth(tmp_path: Path, ending: str, pack: Callable[[bytes], bytes]) -> None:
-    files = {f"lib/modules/x/kernel/{n}/{name}{ending}": pack(data) for n, (name, data) in enumerate(modules().items())}
+    folder = "lib/modules/x/kernel"
+    files = {f"{folder}/{n}/{name}{ending}": pack(data) for n, (name, data) in enumerate(modules().items())}
     kernel = kernels.from_build(*build(tmp_path, files))
     assert (kernel.line, kernel.version, kernel.config) == ("", RELEASE, None)
     assert list(kernel.modules) == ["irqbypass", "kvm", "kvm-intel"]
@@ -45,6 +46,7 @@ def test_found_at_any_depth(tmp_path: Path, ending: str, pack: Callable[[bytes],
 
 def test_irqbypass_may_be_built_in(tmp_path: Path) -> None:
     files = {"kvm.ko": module("kvm"), "kvm-intel.ko": module("kvm-intel", depends="kvm"), ".config": b"CONFIG_X=y\n"}
+    files["old/irqbypass.ko"] = module("irqbypass", "5.0")
     kernel = kernels.from_build(*build(tmp_path, files))
     assert list(kernel.modules) == ["kvm", "kvm-intel"]
     assert kernel.config == tmp_path / "modules" / ".config"
@@ -73,7 +75,7 @@ def without(name: str) -> dict[str, bytes]:
         (bzimage(), without("irqbypass.ko"), "has no module irqbypass "),
         (bzimage("6.1.0-8"), modules(), "no module kvm for the kernel 6.1.0-8: .*kvm.ko is for 6.1.0-9-cloud-amd64"),
         (bzimage("6.1.0-9"), modules(), "no module kvm for the kernel 6.1.0-9: "),
-        (bzimage(), modules() | {"kvm-intel.ko": module("kvm-intel", "6.1.0-8")}, "kvm-intel for the kernel .* is for 6.1.0-8"),
+        (bzimage(), modules() | {"kvm-intel.ko": module("kvm-intel", "6.1.0-8")}, "kvm-intel for the .* for 6.1.0-8"),
         (bzimage(), modules() | {"kvm-intel.ko": module("kvm-intel", RELEASE, "kvm,tdx")}, "needs the module tdx"),
         (bzimage(), modules() | {"kvm.ko": b"text"}, "kvm.ko is not a kernel module"),
         (bzimage(), without("kvm.ko") | {"kvm.ko.xz": b"text"}, "kvm.ko.xz can't be unpacked"),
