@@ -137,11 +137,10 @@ def add(files: Sequence[Path]) -> list[Kernel]:
     """Puts kernels from packages that somebody has into the cache."""
     known = {path: debs.described(path) for path in files}
     by_name = {(offer.package, offer.version): path for path, offer in known.items()}
-    images = [
-        (line, path, offer) for path, offer in known.items() for line in debs.lines().values() if line.has(offer.package)
-    ]
+    lines = debs.lines().values()
+    images = [(line, path, offer) for path, offer in known.items() for line in lines if line.has(offer.package)]
     if not images:
-        wanted = ", ".join(line.pattern for line in debs.lines().values())
+        wanted = ", ".join(line.pattern for line in lines)
         raise ImageError(f"none of these packages is a kernel of ours: {wanted}")
     out = []
     for line, path, offer in images:
