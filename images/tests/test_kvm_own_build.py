@@ -53,7 +53,7 @@ def test_irqbypass_may_be_built_in(tmp_path: Path) -> None:
 
 
 def test_the_fitting_one_of_several(tmp_path: Path) -> None:
-    files = {}
+    files: dict[str, bytes] = {}
     for release in ("5.0", RELEASE, "7.0"):
         files |= {f"{release}/{name}": data for name, data in modules(release).items()}
     kernel = kernels.from_build(*build(tmp_path, files))
