@@ -72,6 +72,9 @@ def _judge(path: str, ballots: Ballots, everyone: Sequence[str], stacks: Mapping
     votes = {s: r["verdict"] for s, r in ballots.items() if not abstains(r)}
     winner = majority(list(votes.values()))
     found = {s: culprit(s, ballots, stacks) for s, v in votes.items() if v != _GOOD}
+    # That they fail as well may have reasons of their own.
+    blamed = {s: ballots[name] for s, (name, doubt) in found.items() if name != s and not doubt}
+    own = [s for s, r in blamed.items() if (r["verdict"], reasons.kind(why(r))) != (votes[s], reasons.kind(why(ballots[s])))]
     return {
         "path": path, "stacks": list(ballots), "verdicts": [r["verdict"] for r in rows],
         "outcomes": [r["outcome"] for r in rows], "expected": not fails(rows), "reasons": [why(r) for r in rows],
@@ -80,6 +83,7 @@ def _judge(path: str, ballots: Ballots, everyone: Sequence[str], stacks: Mapping
         "disagree": len(set(votes.values())) > 1, "majority": winner,
         "odd": [s for s, v in votes.items() if winner and v != winner],
         "wrong": list(dict.fromkeys(name for name, doubt in found.values() if not doubt)),
+        "otherwise": own,
         "open": [{"stack": s, "below": name, "why": doubt} for s, (name, doubt) in found.items() if doubt],
     }  # fmt: skip
 
@@ -115,6 +119,7 @@ def vote_text(row: Row) -> str:
 def blame_text(row: Row) -> str:
     """Whose fault it is; empty if it is nobody's."""
     parts = [f"wrong: {', '.join(row['wrong'])}"] if row["wrong"] else []
+    parts += [f"{', '.join(row['otherwise'])} in another way"] if row["otherwise"] else []
     parts += [f"wrong: {o['stack']} or {o['below']}, which {o['why']}" for o in row["open"]]
     return "; ".join(parts)
 

@@ -51,6 +51,18 @@ def test_rules(verdicts: dict[str, str], odd: list[str] | None, wrong: list[str]
     assert vote.vote_text(found).startswith("tie: " if odd is None else f"odd one out: {', '.join(odd)}")
 
 
+def test_another_way_to_be_wrong() -> None:
+    """Where the emulator is wrong, an L0 that fails otherwise isn't called wrong, but that is told."""
+    def found(bare: str, kvm: str, verdict: str = "BAD") -> Row:
+        rows = ballots(bochs="BAD", nest="GOOD", kvm=verdict)
+        return vote.find([rows[0] | {"reason": bare}, rows[1], rows[2] | {"reason": kvm}], STACKS)[0]
+
+    assert vote.blame_text(found("x == 1: want 0x7", "x == 1: want 0x9")) == "wrong: bochs"
+    for other in (found("x == 1", "y == 1"), found("x == 1", "x == 1", "CRASH")):
+        assert other["wrong"] == ["bochs"] and other["otherwise"] == [KVM]
+        assert vote.blame_text(other) == f"wrong: bochs; {KVM} in another way"
+
+
 def test_a_majority_is_more_than_half() -> None:
     assert vote.majority(["GOOD", "GOOD", "BAD"]) == "GOOD"
     assert vote.majority(["GOOD", "GOOD", "BAD", "CRASH"]) is None, "not GOOD is as many"
