@@ -20,11 +20,12 @@ from harness import bundle_scripts, expectations, ids, layers, stacks
 from harness.engines import Boot, Engine
 from harness.errors import EnvironmentProblem, UsageError
 from harness.judge import judge
+from harness.engines.kvm import KvmEngine
 from harness.layers import LayeredEngine
 from harness.plan import Case, Machine
 from harness.report.html import TEMPLATES
 from harness.rows import EXIT_ENVIRONMENT, EXIT_OK, Row, item_rows
-from harness.session import ItemRun, LhvListener, boot, boot_folder, cmdline, limits_for
+from harness.session import ItemRun, LhvListener, blame, boot, boot_folder, cmdline, limits_for
 from harness.settings import ROOT, Settings, check_layers
 from harness.transcript import Request
 from harness.verdicts import Verdict
@@ -50,6 +51,7 @@ def make(id: str, top: Path, settings: Settings) -> int:
     """Writes the folder; what is in it comes from a run of the very image that is in it."""
     case = find_case(id, settings)
     engine = layers.find(case.machine.stack, settings)
+    kernel = settings.kernel(case.machine.arch)
     if engine.skip:
         raise EnvironmentProblem(f"{engine.name}: {engine.skip}")
     # exit=bochs does nothing on other machines, where the verdict stays on the screen.
@@ -57,11 +59,11 @@ def make(id: str, top: Path, settings: Settings) -> int:
     text = cmdline(request, settings, "bochs")
     folder = top / re.sub(r"[^A-Za-z0-9._-]+", "_", case.id)
     try:
-        disks = images_of(engine, settings.kernel(case.machine.arch), text)
+        disks = images_of(engine, kernel, text)
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        watched, rows = _run(engine, case, request, disks, settings)
+        watched, rows = _run(engine, case, request, disks, text, settings)
         if watched.end.verdict is Verdict.INFRA:
             print(f"run_tests.py: {watched.end.text}", file=sys.stderr)
             return EXIT_ENVIRONMENT
@@ -92,23 +94,33 @@ def own_words(engine: LayeredEngine) -> str:
     return "" if engine.foreign else " ".join(("exit=bochs", *engine.options))
 
 
+def _machine(engine: Engine, case: Case, disks: list[bytes], text: str, settings: Settings, scratch: Path) -> Boot:
+    if case.machine.stack.kvm:  # the VMM has no BIOS: it gets what is on the disk
+        return Boot(case.machine.cpus, settings.kernel(case.machine.arch), text, memory_mb=settings.memory_mb)
+    # Not in the boot's own folder, which must be empty.
+    image = scratch / "case.img"
+    image.write_bytes(disks[0])
+    return Boot(case.machine.cpus, disk=image, memory_mb=settings.memory_mb, second=disks[1] if disks[1:] else None)
+
+
 def _run(
-    engine: Engine, case: Case, request: Request, disks: list[bytes], settings: Settings
+    engine: Engine, case: Case, request: Request, disks: list[bytes], text: str, settings: Settings
 ) -> tuple[Watched, list[Row]]:
     listener = LhvListener(request, engine.last_words)
     with boot_folder(settings.keep, case.group) as scratch:
-        # Not in the boot's own folder, which must be empty.
-        image = scratch / "case.img"
-        image.write_bytes(disks[0])
+        machine = _machine(engine, case, disks, text, settings, scratch)
         work = scratch / "run"
         work.mkdir()
-        machine = Boot(case.machine.cpus, disk=image, memory_mb=settings.memory_mb, second=disks[1] if disks[1:] else None)
         host = engine.engine if isinstance(engine, LayeredEngine) else engine  # the layer is on the disk
-        watched, _ = boot(host, machine, listener, limits_for(settings.timeout, case.machine.cpus, 1), work)
+        limits = limits_for(settings.timeout * engine.slowness, case.machine.cpus, 1)
+        watched, _ = boot(host, machine, listener, limits, work)
+        complaints = engine.complaints(watched.data, work)
     done = listener.transcript.done
     if watched.end.verdict is not Verdict.INFRA:
         watched.end = engine.last_words(watched.data[done.end if done else 0 :]) or watched.end
-    seen = judge(listener.transcript, watched.end).seen[0]
+    judgement = judge(listener.transcript, watched.end)
+    blame(judgement.seen, listener.transcript, complaints)
+    seen = judgement.seen[0]
     data = expectations.of_stack(engine.name, engine.version, case.machine.stack.layers)
     return watched, item_rows(case, ItemRun(seen), data, settings, "")
 
@@ -121,7 +133,9 @@ def _write(
         (folder / f"{name}.xz").write_bytes(mkimage.compress_xz(disk))
     (folder / "actual.txt").write_bytes(watched.data)
     (folder / "expected.txt").write_text(expected_text(case))
-    for name, script in bundle_scripts.scripts(case, engine, settings.memory_mb, len(disks)).items():
+    if isinstance(engine, KvmEngine):
+        (folder / f"{bundle_scripts.KERNEL}.xz").write_bytes(mkimage.compress_xz(read_file(settings.kernel(case.machine.arch))))
+    for name, script in bundle_scripts.scripts(case, engine, settings.memory_mb, len(disks), text).items():
         path = folder / name
         path.write_text(script)
         if name.endswith(".sh"):
@@ -160,6 +174,8 @@ def _environment(engine: Engine, case: Case, text: str, disks: list[bytes]) -> d
 
 
 def _layer(engine: Engine, case: Case) -> dict[str, Any]:
+    if isinstance(engine, KvmEngine):
+        return {"layer": case.machine.stack.layers[-1], "l0": engine.l0, "l0_cmdline": "", "l1_boot": "kernel"}
     if not isinstance(engine, LayeredEngine):
         return {"layer": None, "l0": None, "l0_cmdline": None, "l1_boot": None}
     layer = case.machine.stack.layers[-1]

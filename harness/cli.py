@@ -61,7 +61,8 @@ def _main(args: argparse.Namespace) -> int:
     for path in (args.json, args.junit, args.html):
         if path:
             check_writable(path)
-    if not (settings.l1 or args.no_build):
+    # Somebody else's L1 needs nothing that we build, unless it is our VMM.
+    if not args.no_build and (not settings.l1 or any(stack.kvm for stack in settings.stack_list())):
         build.make(settings)
     if args.bundle:
         return bundle.make(args.bundle, Path(args.bundle_dir), settings)

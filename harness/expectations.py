@@ -69,6 +69,7 @@ class Expectations:
     lacks: frozenset[str] = frozenset()  # of a layer: capabilities that it rightly doesn't offer
     offers: frozenset[str] = frozenset()  # of a layer: its own, that no CPU has
     layer_options: tuple[str, ...] = ()  # of an engine: what a layer of ours must be told to run on it
+    like: str = ""  # of a layer: another one's file that holds as well
 
     def over(self, below: Expectations) -> Expectations:
         """This layer's data on top of that of what it runs on: L2 is executed by the same CPU."""
@@ -76,6 +77,14 @@ class Expectations:
         absent = {model: (names | self.lacks) - self.offers for model, names in below.absent.items()}
         source = " + ".join(s for s in (below.source, self.source) if s)
         return Expectations(source, absent, self.known + left)
+
+    def with_alike(self, other: Expectations) -> Expectations:
+        """Another line of the same host's data holds too, but for what this one hides."""
+        left = tuple(replace(k, hidden=k.hidden + self.hidden) for k in other.known)
+        return replace(
+            self, known=self.known + left, hidden=self.hidden + other.hidden, lacks=self.lacks | other.lacks,
+            offers=self.offers | other.offers,
+        )  # fmt: skip
 
     def below_unknown(self) -> Expectations:
         """With a layer above on which there is no data: what the CPU does wrong may show through or not, and any
@@ -159,7 +168,7 @@ def parse(text: str, where: str) -> Expectations:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise EnvironmentProblem(f"{where}: {e}") from e
-    _check_keys(where, data, {"schema"}, {"models", "known", "hidden", "lacks", "offers", "layer_options"})
+    _check_keys(where, data, {"schema"}, {"models", "known", "hidden", "lacks", "offers", "layer_options", "like"})
     if data["schema"] != 1:
         raise EnvironmentProblem(f"{where}: schema must be 1")
     absent = {}
@@ -173,14 +182,20 @@ def parse(text: str, where: str) -> Expectations:
     hidden = [_parse_hidden(f"{where}: hidden[{i}]", e) for i, e in enumerate(data.get("hidden", []))]
     options = _strings(f"{where}: layer_options", data["layer_options"]) if "layer_options" in data else ()
     lacks, offers = (frozenset(_strings(f"{where}: {k}", data[k]) if k in data else ()) for k in ("lacks", "offers"))
-    return Expectations(where, absent, tuple(known), tuple(hidden), lacks, offers, options)
+    like = _strings(f"{where}: like", data["like"])[0] if "like" in data else ""
+    return Expectations(where, absent, tuple(known), tuple(hidden), lacks, offers, options, like)
 
 
 def load(path: Path) -> Expectations:
     try:
-        return parse(path.read_text(), path.name)
+        data = parse(path.read_text(), path.name)
     except OSError as e:
         raise EnvironmentProblem(f"{path}: {e.strerror}") from e
+    if not data.like:
+        return data
+    if (other := load(path.with_name(f"{data.like}.toml"))).like:
+        raise EnvironmentProblem(f"{path.name}: like: {other.source} is itself like another")
+    return data.with_alike(other)
 
 
 @lru_cache

@@ -126,13 +126,16 @@ def run(engine: Engine, case: Case, settings: Settings) -> GroupRun:
         cmdline=settings.append,
         memory_mb=settings.memory_mb,
     )
-    limit = settings.timeout * case.machine.cpus
+    limit = settings.timeout * case.machine.cpus * engine.slowness
     listener = RegexListener(settings)
     with boot_folder(settings.keep, case.group) as folder:
         watched, argv = boot(engine, machine, listener, Limits(limit, limit * _WALL_FACTOR, limit), folder)
+        complaints = engine.complaints(watched.data, folder)
     if watched.end.verdict is not Verdict.INFRA:
         watched.end = engine.last_words(watched.data) or watched.end
     seen = verdict(listener, watched.data, watched.end)
+    if complaints:
+        seen = Seen(seen.verdict.worse(Verdict.BAD), "; ".join([complaints[0][1], *filter(None, [seen.reason])]), checks=seen.checks)
     info = BootInfo(argv, settings.append, round(watched.cpu_seconds, 2), round(watched.wall_seconds, 2), items=1)
     info.end = watched.end.text
     out.boots.append(info)

@@ -10,7 +10,9 @@
 #include <stdint.h>
 
 #define COM1 0x3f8
-#define EXIT_PORT 0xf4 /* a write ends the machine: QEMU's isa-debug-exit */
+/* A write ends the machine: QEMU's isa-debug-exit; and Bochs' port, where the first byte of "Shutdown" will do. */
+#define EXIT_PORT 0xf4
+#define SHUTDOWN_PORT 0x8900
 #define IRQ_KEYBOARD 1
 #define IRQ_COM1 4
 #define IRQ_MOUSE 12

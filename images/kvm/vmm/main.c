@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "console.h"
+#include "devices.h"
 #include "drive.h"
 #include "job.h"
 #include "klog.h"
@@ -23,7 +24,6 @@
 #include "vm.h"
 
 #define CHECKPOINT_PORT 0x8901
-#define SHUTDOWN_PORT 0x8900
 #define TOUCH_BYTES (24u << 20)
 
 /* Bochs' way to be turned off. */
