@@ -30,6 +30,8 @@ class Lab:
             data = expectations.NONE
             if not self._settings.l1:
                 data = expectations.of_stack(engine.name, engine.version, stack.layers)
+                if stack.kvm and self._settings.l0_params:
+                    data = data.below_unknown()  # the data is about KVM as it comes
             group = self._group(case, engine)
         except (EnvironmentProblem, UsageError) as e:
             return {"rows": infra_rows(case, str(e), self._settings), "stacks": {}, "boots": {}, "logs": {}}

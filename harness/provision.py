@@ -33,7 +33,7 @@ def find(stack: Stack, settings: Settings) -> KvmEngine:
         bochs = _bochs(stack, settings)
         kernel = _kernel(line, settings)
     except Missing as e:
-        return KvmEngine(stack.engine, stack.version, stack.model, skip=str(e))
+        return KvmEngine(stack.engine, stack.version, stack.model, skip=str(e), title=f"Linux {line}")
     try:
         return _engine(bochs, kernel, vmm, settings.l0_params, settings.build)
     except ImageError as e:

@@ -19,7 +19,6 @@ from images.kvm.snapshot import Snapshot, command
 # What the appliance says, docs/kvm.md. L1's output can't be taken for it: see _lines().
 _FAIL = re.compile(r"fail (.*)")
 _END = re.compile(r"end (\S+)(.*)")
-_PARAMETERS = re.compile(r"kvm_intel (.*)")
 _ORDERLY = "port"
 
 # Messages by which Linux says that it, or its memory, is in disorder. Every one begins a report that a developer wants.
@@ -87,16 +86,8 @@ class KvmEngine(Engine):
         return self.below.explain(status, console, said_something)
 
     def last_words(self, com1: bytes) -> End | None:
-        lines = _lines(com1)
-        if fail := _last(_FAIL, lines):
-            return End(Verdict.INFRA, f"{self.title}: {fail[1]}")
-        missing = self._missing_parameter(lines)
-        return End(Verdict.INFRA, f"{self.title}: its kvm_intel has no parameter {missing}") if missing else None
-
-    def _missing_parameter(self, lines: list[tuple[int, str]]) -> str:
-        said = _last(_PARAMETERS, lines)
-        known = {word.split("=")[0] for word in said[1].split()} if said else set()
-        return next((name for p in self.params if said and (name := p.split("=")[0]) not in known), "")
+        fail = _last(_FAIL, _lines(com1))
+        return End(Verdict.INFRA, f"{self.title}: {fail[1]}") if fail else None
 
     def complaints(self, com1: bytes, folder: Path) -> list[tuple[int, str]]:
         """The kernel's log comes with L1's output; what it said when nobody could relay that is on its own console."""

@@ -23,9 +23,9 @@ from harness.verdicts import Verdict
 WARNING = "WARNING: CPU: 0 PID: 80 at arch/x86/kvm/vmx/nested.c:4792 nested_vmx_vmexit+0xd27/0x1880 [kvm_intel]"
 
 
-def engine(*params: str) -> KvmEngine:
+def engine() -> KvmEngine:
     bochs = BochsEngine("bochs", "3.0+fixes", "corei7_haswell_4770", "", "/nowhere/bochs", (3, 0), False)
-    return KvmEngine("bochs", "3.0+fixes", "corei7_haswell_4770", below=bochs, title="Linux 6.1.1", params=params)
+    return KvmEngine("bochs", "3.0+fixes", "corei7_haswell_4770", below=bochs, title="Linux 6.1.1")
 
 
 def test_names() -> None:
@@ -83,10 +83,6 @@ def test_ends() -> None:
 def test_appliance_fails() -> None:
     end = engine().last_words(b"kvm: go tsc=1\nkvm: fail /kvm-intel.ko: Operation not supported\n")
     assert end and end.verdict is Verdict.INFRA and "/kvm-intel.ko: Operation not supported" in end.text
-    known = b"kvm: kvm_intel ept=Y pml=N\n"
-    assert engine("ept=1").last_words(known) is None
-    end = engine("ept=1", "vnmy=0").last_words(known)
-    assert end and end.verdict is Verdict.INFRA and "no parameter vnmy" in end.text
 
 
 @pytest.mark.parametrize(

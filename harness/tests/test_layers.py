@@ -362,10 +362,50 @@ def test_what_our_layers_hide_is_known_below() -> None:
     globs = [g for data in engines for k in data.known for g in k.ids]
     for layer in LAYERS:
         path = FOLDER / f"{layer}.toml"
-        for hidden in load(path).hidden if path.is_file() else ():
+        if not path.is_file():
+            continue
+        data = load(path)
+        alike = load(path.with_name(f"{data.like}.toml")).known if data.like else ()
+        below = globs + [g for k in alike for g in k.ids]
+        for hidden in data.hidden:
             for own in hidden.ids:
                 name = own.rpartition("/")[2]
-                assert any(fnmatchcase(name, g.rpartition("/")[2]) or fnmatchcase(g.rpartition("/")[2], name) for g in globs), own
+                assert any(fnmatchcase(name, g.rpartition("/")[2]) or fnmatchcase(g.rpartition("/")[2], name) for g in below), own
+
+
+def test_lines_of_a_host_are_alike(folder: Path) -> None:
+    """A newer line has what the older one has, but for what is repaired; its own entries come first."""
+    (folder / "newer.toml").write_text("""
+schema = 1
+like = "xmhf-nest"
+[[hidden]]
+id = "*/test/b/x"
+reason = "repaired"
+evidence = "e"
+[[known]]
+id = "*/test/b/y"
+verdict = "BAD"
+reason = "new"
+evidence = "e"
+""")
+    data = of_stack("bochs", "", ("newer",), folder)
+    good = data.judge("amd64/1cpu/test/b/x", "m", Verdict.GOOD, "")
+    assert good.outcome is Outcome.OK and "repaired" in good.note
+    assert data.judge("amd64/1cpu/test/b/x", "m", Verdict.CRASH, "").outcome is Outcome.UNEXPECTED
+    assert data.judge("amd64/1cpu/test/b/y", "m", Verdict.BAD, "").outcome is Outcome.KNOWN
+    assert data.judge("amd64/1cpu/test/a/seen_by_l0", "m", Verdict.GOOD, "").outcome is Outcome.OK
+    assert data.judge("i386/1cpu/test/a/seen_by_l0", "m", Verdict.BAD, "").outcome is Outcome.KNOWN
+    assert load(folder / "newer.toml").lacks == {"A/D flags"}
+
+
+def test_alike_goes_no_further(folder: Path) -> None:
+    (folder / "b.toml").write_text('schema = 1\nlike = "xmhf-nest"\n')
+    (folder / "c.toml").write_text('schema = 1\nlike = "b"\n')
+    with pytest.raises(EnvironmentProblem, match="itself like"):
+        load(folder / "c.toml")
+    (folder / "d.toml").write_text('schema = 1\nlike = "nobody"\n')
+    with pytest.raises(EnvironmentProblem, match="nobody"):
+        load(folder / "d.toml")
 
 
 def test_data_decides_in_a_run(run: Runner) -> None:

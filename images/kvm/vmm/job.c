@@ -81,9 +81,10 @@ const char *job_parse(struct job *job, char *text)
 	memset(job, 0, sizeof(*job));
 	job->memory_mb = 64;
 	job->cpus = 1;
-	job->params = "";
+	job->params = text + JOB_BYTES; /* "": the text ends there */
 	if (memchr(text, 0, JOB_BYTES) == NULL)
 		return "the job's text has no end";
+	text[JOB_BYTES] = 0;
 	for (unsigned n = 0; (end = strchr(line, '\n')); line = end + 1, n++) {
 		*end = 0;
 		if (n == 0) {

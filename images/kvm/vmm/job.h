@@ -37,10 +37,10 @@ struct job_file {
 struct job {
 	struct job_file kernel, modules[JOB_MODULES_MAX], disk;
 	unsigned module_count, memory_mb, cpus, stall;
-	const char *params;
+	char *params; /* of kvm_intel: "NAME=VALUE ..." */
 };
 
-/* text: JOB_BYTES; it is cut into strings, which the job points to. NULL if it is one, else what is wrong. */
+/* text: JOB_BYTES, and room for one more; it is cut into strings, which the job points to. NULL if it is one, else what is wrong. */
 const char *job_parse(struct job *job, char *text);
 
 #endif

@@ -108,6 +108,9 @@ static void __attribute__((noreturn)) run(struct job *job)
 	klog_open();
 	load("/kvm-intel.ko", job->params);
 	module_say_parameters();
+	wrong = module_lacks_parameter(job->params);
+	if (wrong)
+		fail("kvm_intel has no parameter", wrong);
 	wrong = qemu_is_here() ? qemu_run(job, kernel, modules, disk) : vm_run(job, kernel, modules, disk);
 	if (wrong)
 		fail("machine", wrong);

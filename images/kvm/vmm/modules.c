@@ -25,6 +25,19 @@ int module_load(const char *path, const char *parameters)
 	return error;
 }
 
+const char *module_lacks_parameter(char *parameters)
+{
+	char path[256], *rest = NULL;
+
+	for (char *word = strtok_r(parameters, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+		word[strcspn(word, "=")] = 0;
+		snprintf(path, sizeof(path), PARAMETERS "/%s", word);
+		if (access(path, F_OK))
+			return word;
+	}
+	return NULL;
+}
+
 static int read_text(int folder, const char *name, char *text, size_t room)
 {
 	int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);

@@ -163,7 +163,8 @@ static void handle_exit(struct vcpu *v)
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
-		if (run->io.direction == KVM_EXIT_IO_OUT && (run->io.port == EXIT_PORT || run->io.port == SHUTDOWN_PORT))
+		if (run->io.direction == KVM_EXIT_IO_OUT &&
+		    (run->io.port == EXIT_PORT || run->io.port == SHUTDOWN_PORT))
 			vm_end(v->vm, "port value=%u", *((uint8_t *)run + run->io.data_offset));
 		else
 			handle_io(v);
