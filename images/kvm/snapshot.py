@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from images import bochsrc
-from images.common import ImageError, find_tool, read_file, run_tool
+from images.common import ImageError, cache_folder, digest, find_tool, read_file, run_tool
 from images.kvm import checkpoint, disk, job, machine
 
 FORMAT = "1"  # of what is stored; part of the hash
@@ -31,7 +31,7 @@ KEPT = 12  # states; the oldest go
 BOOT_SECONDS = 600  # of the clock: a minute is usual, more with Bochs 2.7 and QEMU
 _SAVED_MIN = 1000  # bytes of a configuration that was written to its end
 
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ class Recipe:
 
 
 def folder() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    return base / "lhv" / "snapshots"
+    return cache_folder() / "snapshots"
 
 
 @dataclass(frozen=True)
@@ -112,18 +110,13 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _digest(path: Path) -> str:
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
 def _check(archive: Path, facts: Path) -> str:
     """Why the stored state can't be used; empty if it can."""
+    if not (archive.is_file() and facts.is_file()):
+        return "there is no saved state"
     try:
         known = json.loads(facts.read_text())["sha256"]
-        return "" if _digest(archive) == known else f"{archive} is damaged"
-    except FileNotFoundError:
-        return "there is no saved state"
+        return "" if digest(archive) == known else f"{archive} is damaged"
     except (OSError, ValueError, KeyError, TypeError):
         return f"{facts} is damaged"
 
@@ -144,7 +137,7 @@ def _make(recipe: Recipe, top: Path, archive: Path, facts: Path) -> None:
         os.truncate(image, size)
         packed = Path(scratch, "packed")
         pack(work / STATE, packed)
-        data = {"title": recipe.title, "sha256": _digest(packed), "format": FORMAT}
+        data = {"title": recipe.title, "sha256": digest(packed), "format": FORMAT}
         os.replace(packed, archive)
         text = Path(scratch, "facts")
         text.write_text(json.dumps(data, indent=1) + "\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from images.common import ImageError
+from images.common import ImageError, digest
 from images.kvm import job, machine, snapshot
 from images.kvm.snapshot import Recipe
 
@@ -92,7 +92,7 @@ def test_stale_is_not_used(recipe: Recipe, tmp_path: Path, change: str) -> None:
     assert boots(tmp_path) == 2
 
 
-@pytest.mark.parametrize("damage", ["archive", "facts", "facts missing"])
+@pytest.mark.parametrize("damage", ["archive", "archive missing", "facts", "facts missing"])
 def test_damaged_is_made_again(recipe: Recipe, tmp_path: Path, damage: str) -> None:
     archive = snapshot.get(recipe, str).archive
     facts = archive.parent / (archive.name.removesuffix(".tar.zst") + ".json")
@@ -100,15 +100,18 @@ def test_damaged_is_made_again(recipe: Recipe, tmp_path: Path, damage: str) -> N
         data = bytearray(archive.read_bytes())
         data[len(data) // 2] ^= 1
         archive.write_bytes(data)
+    elif damage == "archive missing":
+        archive.unlink()
     elif damage == "facts":
         facts.write_text("{")
     else:
         facts.unlink()
+    archive_was_there = damage != "archive missing"
     said: list[str] = []
     again = snapshot.get(recipe, said.append)
     assert boots(tmp_path) == 2 and len(said) == 1
-    assert "made again" in said[0]
-    assert json.loads(facts.read_text())["sha256"] == snapshot._digest(again.archive)
+    assert ("made again" in said[0]) == archive_was_there
+    assert json.loads(facts.read_text())["sha256"] == digest(again.archive)
 
 
 @pytest.mark.parametrize(
