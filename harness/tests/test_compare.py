@@ -112,6 +112,19 @@ def test_what_is_in_one_report_only(reports: dict[str, Path], tmp_path: Path) ->
     assert "    - bochs@9.0: not run\n  tie: 1 BAD, 1 GOOD; wrong: bochs\n" in done.stdout
 
 
+def test_nothing_in_common(reports: dict[str, Path], tmp_path: Path) -> None:
+    """That is no agreement."""
+    document = json.loads(reports["nested"].read_text())
+    document["results"] = [r for r in document["results"] if r["test"]]
+    tests, path = {r["id"].removeprefix(NEST) for r in document["results"]}, tmp_path / "part.json"
+    path.write_text(json.dumps(document))
+    bare = json.loads(reports["bare"].read_text())
+    bare["results"] = [r for r in bare["results"] if r["id"].removeprefix("bochs") not in tests]
+    reports["bare"].write_text(json.dumps(bare))
+    done = compare(str(reports["bare"]), str(path))
+    assert done.returncode == 2 and "nothing to compare" in done.stderr
+
+
 def test_html(run: Runner, reports: dict[str, Path], tmp_path: Path) -> None:
     page = tmp_path / "c.html"
     assert compare(*map(str, reports.values()), f"--html={page}").returncode == 1

@@ -97,6 +97,14 @@ def test_another_failure_is_not_it(run: Runner) -> None:
     assert done.code == 0 and lines(done, "alone: ") == ["amd64/1cpu/opt/0x0015 (msr_lists+ept+vpid), 1 iteration"]
 
 
+@pytest.mark.parametrize("bare", [{"opt/0x0011/base": "bad"}, {"opt/0x0011/vpid": "skip:X"}])
+def test_the_other_stack_must_be_good(run: Runner, bare: dict[str, str]) -> None:
+    """In the very result, and without that failure in another."""
+    done = minimize(run, f"{NEST}/amd64/1cpu/opt/0x0015", nested=masks(0x11, "/vpid", "bad"), bare=bare)
+    assert done.code == 0 and "opt/0x0011 (msr_lists+vpid), 20 iterations: bochs isn't GOOD\n" in done.out
+    assert lines(done, "alone: ") == ["amd64/1cpu/opt/0x0015 (msr_lists+ept+vpid), 1 iteration"]
+
+
 def test_a_failure_of_the_boot_and_not_of_the_mask(run: Runner, tmp_path: Path) -> None:
     """What is seen only behind other masks isn't seen alone: then each gets its own boot."""
     nested = masks(0x14, "/vpid", "bad") | {"behind:opt/0x000c/ept": "bad"}

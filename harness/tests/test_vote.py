@@ -79,10 +79,10 @@ def test_what_is_no_difference() -> None:
 
 def test_below_is_what_the_report_says() -> None:
     """And the name's, for a stack on which nothing could be run."""
-    results = [row("old=bochs", TEST, "GOOD"), row("new", TEST, "BAD", "unexpected")]
-    stacks: dict[str, Row] = {"new": {"below": "old=bochs"}, "old=bochs": {"below": None}}
-    assert vote.find(results, stacks)[0]["wrong"] == ["new"]
-    assert vote.find(results, {**stacks, "new": {"below": None}})[0]["wrong"] == ["new"]
+    results = [row("old=bochs", TEST, "BAD"), row("new", TEST, "BAD", "unexpected"), row("third", TEST, "GOOD")]
+    stacks: dict[str, Row] = {"new": {"below": "old=bochs"}, "old=bochs": {"below": None}, "third": {"below": None}}
+    assert vote.find(results, stacks)[0]["wrong"] == ["old=bochs"]
+    assert vote.find(results, {**stacks, "new": {"below": None}})[0]["wrong"] == ["old=bochs", "new"]
     (found,) = vote.find([row(NEST, TEST, "BAD"), row("qemu-kvm", TEST, "GOOD")], {})
     assert found["wrong"] == [] and found["open"][0]["below"] == "bochs"
 
