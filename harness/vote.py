@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from harness import reasons
@@ -25,12 +27,24 @@ def abstains(row: Row) -> bool:
     return row["verdict"] in _ABSTENTIONS
 
 
-def majority(verdicts: Sequence[str]) -> str | None:
-    """What more than half of the votes say; None: a tie."""
-    if not verdicts:
-        return None
-    verdict, count = Counter(verdicts).most_common(1)[0]
-    return verdict if 2 * count > len(verdicts) else None
+def family(stack: str) -> str:
+    """Whose code it is that is judged: versions, CPU models and builds of one program aren't independent votes."""
+    host, _, layer = stack.partition("/")
+    name = layer or re.split("[@:]", host)[0]
+    return "kvm" if re.match("(qemu-)?kvm", name) else re.sub(r"(-i386)?(\+disk)?$", "", name)
+
+
+def majority(votes: Mapping[str, str]) -> str | None:
+    """votes: verdicts by stack. What more than half of the families say; one that is divided divides its vote. None: a tie."""
+    families: dict[str, list[str]] = {}
+    for stack, verdict in votes.items():
+        families.setdefault(family(stack), []).append(verdict)
+    counts: dict[str, Fraction] = {}
+    for verdicts in families.values():
+        for verdict in verdicts:
+            counts[verdict] = counts.get(verdict, Fraction(0)) + Fraction(1, len(verdicts))
+    best = max(counts, key=lambda v: counts[v], default=None)
+    return best if best is not None and 2 * counts[best] > len(families) else None
 
 
 def below_of(stack: str, stacks: Mapping[str, Row]) -> str:
@@ -70,7 +84,7 @@ def find(results: Iterable[Row], stacks: Mapping[str, Row]) -> list[Row]:
 def _judge(path: str, ballots: Ballots, everyone: Sequence[str], stacks: Mapping[str, Row]) -> Row:
     rows = list(ballots.values())
     votes = {s: r["verdict"] for s, r in ballots.items() if not abstains(r)}
-    winner = majority(list(votes.values()))
+    winner = majority(votes)
     found = {s: culprit(s, ballots, stacks) for s, v in votes.items() if v != _GOOD}
     # That they fail as well may have reasons of their own.
     blamed = {s: ballots[name] for s, (name, doubt) in found.items() if name != s and not doubt}

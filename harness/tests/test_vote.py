@@ -64,9 +64,12 @@ def test_another_way_to_be_wrong() -> None:
 
 
 def test_a_majority_is_more_than_half() -> None:
-    assert vote.majority(["GOOD", "GOOD", "BAD"]) == "GOOD"
-    assert vote.majority(["GOOD", "GOOD", "BAD", "CRASH"]) is None, "not GOOD is as many"
-    assert vote.majority(["GOOD", "BAD"]) is None and vote.majority([]) is None
+    def of(*verdicts: str) -> str | None:
+        return vote.majority({f"engine{chr(97 + i)}": v for i, v in enumerate(verdicts)})
+
+    assert of("GOOD", "GOOD", "BAD") == "GOOD"
+    assert of("GOOD", "GOOD", "BAD", "CRASH") is None, "not GOOD is as many"
+    assert of("GOOD", "BAD") is None and of() is None
 
 
 def test_what_is_no_difference() -> None:
