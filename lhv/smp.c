@@ -34,6 +34,8 @@ void ap_main(u32 number)
 
 /* No more CPUs come when none has for this long. The SIPIs are long over by then. */
 #define QUIET_MS 3
+/* The same if the number is known: a host may have fewer CPUs than it gives to L1, and it may be another's turn. */
+#define KNOWN_MS 300
 
 u32 smp_start(u32 wanted, void (*body)(void))
 {
@@ -51,7 +53,7 @@ u32 smp_start(u32 wanted, void (*body)(void))
 		apic_start_others(AP_TRAMPOLINE >> 12);
 		do {
 			seen = ap_ticket;
-			deadline = time_after_ms(QUIET_MS);
+			deadline = time_after_ms(wanted ? KNOWN_MS : QUIET_MS);
 			while (!time_is_up(deadline) && ap_ticket == seen && ap_ticket < limit)
 				cpu_pause();
 		} while (ap_ticket != seen && ap_ticket < limit);
