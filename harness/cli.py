@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from harness import build, bundle, cli_args, layers, listing, plan, plugin
+from harness import build, bundle, cli_args, layers, listing, plan, plugin, rules
 from harness.errors import EnvironmentProblem, UsageError
 from harness.plan import Case
 from harness.report import collect, differences, html, junit
@@ -57,6 +57,8 @@ def _say(code: int, text: str) -> int:
 
 def _main(args: argparse.Namespace) -> int:
     settings = cli_args.settings_of(args)
+    if args.json_in and not args.rules:
+        raise UsageError("--json-in is for --rules")
     cli_args.parse_jobs(args.jobs)
     for path in (args.json, args.junit, args.html):
         if path:
@@ -64,6 +66,8 @@ def _main(args: argparse.Namespace) -> int:
     # Somebody else's L1 needs nothing that we build, unless it is our VMM.
     if not args.no_build and (not settings.l1 or any(stack.kvm for stack in settings.stack_list())):
         build.make(settings)
+    if args.rules:
+        return rules.run(settings, args.json_in, args.json, sys.stdout)
     if args.bundle:
         return bundle.make(args.bundle, Path(args.bundle_dir), settings)
     cases = plugin.cases_for(settings)

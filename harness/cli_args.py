@@ -47,6 +47,10 @@ def parser() -> argparse.ArgumentParser:
     add_no_build(how)
     out = p.add_argument_group("what comes out")
     out.add_argument("--list", action="store_true", help="tell what would be run, and end")
+    out.add_argument("--rules", action="store_true", help="tell which rules of the SDM the tests judge, run nothing, and end")
+    out.add_argument(
+        "--json-in", type=Path, action="append", default=[], metavar="F", help="for --rules: report of a run, to tell which rules hold"
+    )
     out.add_argument("--json", type=Path, metavar="F", help="results as data")
     out.add_argument("--junit", type=Path, metavar="F", help="results for CI systems")
     out.add_argument("--html", type=Path, metavar="F", help="results as a matrix to look at, with what an L0 changes")

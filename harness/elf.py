@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from harness.cases import Item
 from harness.errors import EnvironmentProblem
 
 SECTION = ".lhv_tests"
-RECORD = struct.Struct("<16s64s96s96sII")
+RECORD = struct.Struct("<16s64s96s96sIIQ")
 
 CANARY, TWO_CPUS, I386_ONLY, AMD64_ONLY, BENCH = 1, 2, 4, 8, 16
 
@@ -30,6 +31,7 @@ class TestInfo:
     needs: str
     opt: int
     flags: int
+    rules: tuple[str, ...] = ()  # ids, in testcases/rules/
 
     @property
     def id(self) -> str:
@@ -57,13 +59,28 @@ def _text(raw: bytes) -> str:
     return raw.rstrip(b"\0").decode("ascii")
 
 
-def parse_records(data: bytes) -> list[TestInfo]:
+def _string_at(file: ELFFile, address: int) -> str:
+    """Raises ValueError."""
+    for section in file.iter_sections():
+        start = section["sh_addr"]
+        if section["sh_type"] == "SHT_PROGBITS" and start <= address < start + section["sh_size"]:
+            data: bytes = section.data()[address - start :]
+            return data[: data.index(b"\0")].decode("ascii")
+    raise ValueError(f"nothing is at address {address:#x}")
+
+
+def _no_strings(address: int) -> str:
+    raise ValueError(f"no string at {address:#x}")
+
+
+def parse_records(data: bytes, string_at: Callable[[int], str] = _no_strings) -> list[TestInfo]:
     """Raises ValueError."""
     if len(data) % RECORD.size:
         raise ValueError(f"{SECTION} has {len(data)} bytes, no multiple of {RECORD.size}")
     out = []
-    for area, name, sdm, needs, opt, flags in RECORD.iter_unpack(data):
-        info = TestInfo(_text(area), _text(name), _text(sdm), _text(needs), opt, flags)
+    for area, name, sdm, needs, opt, flags, address in RECORD.iter_unpack(data):
+        rules = tuple(dict.fromkeys(string_at(address).split())) if address else ()
+        info = TestInfo(_text(area), _text(name), _text(sdm), _text(needs), opt, flags, rules)
         if not info.area or not info.name:
             raise ValueError(f"{SECTION} has a record without a name")
         out.append(info)
@@ -75,8 +92,9 @@ def read_tests(image: Path) -> tuple[TestInfo, ...]:
     """In the order in which lhv runs them."""
     try:
         with image.open("rb") as f:
-            section = ELFFile(f).get_section_by_name(SECTION)
-            tests = parse_records(section.data() if section else b"")
+            file = ELFFile(f)
+            section = file.get_section_by_name(SECTION)
+            tests = parse_records(section.data() if section else b"", lambda address: _string_at(file, address))
     except OSError as e:
         raise EnvironmentProblem(f"{image}: {e.strerror}; run `make lhv`") from e
     except (ELFError, ValueError) as e:

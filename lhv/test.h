@@ -8,7 +8,8 @@
  *	}
  *
  * The body gets `c`, the CPU that runs it (CPU 0), in VMX operation, interrupts off. What it allocates is
- * given back afterwards. The metadata is in section .lhv_tests; tools read it from the image file.
+ * given back afterwards. The metadata is in section .lhv_tests; tools read it from the image file. `.rules` are the ids
+ * (testcases/rules/) of the rules that the test judges, separated by blanks: GOOD says that each of them was seen to hold.
  */
 #ifndef LHV_TEST_H
 #define LHV_TEST_H
@@ -23,7 +24,7 @@
 #define TEST_AMD64 0x8u  /* only the amd64 image */
 #define TEST_BENCH 0x10u /* measures; one CPU; runs only when named without wildcards, too */
 
-/* Fixed-size, so that it can be read without knowing the image's pointers. harness/ knows the layout. */
+/* Fixed-size, and with one address that has 64 bits in both images. harness/ knows the layout. */
 struct test_info {
 	char area[16];
 	char name[64];
@@ -31,8 +32,12 @@ struct test_info {
 	char needs[96]; /* capabilities, separated by "; " */
 	u32 opt;        /* option bits whose capabilities it needs too, and that test_vcpu turns on */
 	u32 flags;
+	union {
+		const char *rules; /* NULL: it judges none of the SDM's */
+		u64 rules_address;
+	};
 };
-_Static_assert(sizeof(struct test_info) == 280, "harness/ reads this");
+_Static_assert(sizeof(struct test_info) == 288, "harness/ reads this");
 
 typedef void test_fn(struct cpu *c);
 

@@ -51,7 +51,9 @@ extern u8 paging_on_instruction[];
  * still at the instruction. KVM makes it #GP in L2 (kernel bugzilla 216212).
  */
 TEST(ept, unrestricted_pae_cr3_unmapped, .sdm = "Exit Qualification for EPT Violations",
-     .needs = "single-context INVEPT", .opt = OPT_ept | OPT_unrestricted, .flags = TEST_I386)
+     .needs = "single-context INVEPT", .opt = OPT_ept | OPT_unrestricted, .flags = TEST_I386,
+     .rules = "exit.info.ept-pdpte-load exit.info.ept-physical exit.info.ept-linear-valid mode.no-paging "
+	      "ept.absent")
 {
 	struct vcpu v;
 	struct exit e;
@@ -83,7 +85,7 @@ TEST(ept, unrestricted_pae_cr3_unmapped, .sdm = "Exit Qualification for EPT Viol
 
 /* The control of the case above: the page stays mapped, and no host may see anything special. */
 TEST(ept, unrestricted_pae_cr3_mapped, .sdm = "Exit Qualification for EPT Violations", .needs = "single-context INVEPT",
-     .opt = OPT_ept | OPT_unrestricted, .flags = TEST_I386)
+     .opt = OPT_ept | OPT_unrestricted, .flags = TEST_I386, .rules = "mode.pae-load mode.no-paging")
 {
 	struct vcpu v;
 	struct exit e;
@@ -106,7 +108,8 @@ TEST(ept, unrestricted_pae_cr3_mapped, .sdm = "Exit Qualification for EPT Violat
  * paging, during the page walk.
  */
 TEST(ept, unrestricted_long_cr3_unmapped, .sdm = "Exit Qualification for EPT Violations",
-     .needs = "single-context INVEPT", .opt = OPT_ept | OPT_unrestricted, .flags = TEST_AMD64)
+     .needs = "single-context INVEPT", .opt = OPT_ept | OPT_unrestricted, .flags = TEST_AMD64,
+     .rules = "exit.info.ept-physical exit.info.ept-translated mode.long-enter ept.absent")
 {
 	struct vcpu v;
 	struct exit e;
@@ -205,7 +208,7 @@ static bool wait_flag(u32 *flag, u32 at_least, u32 ms)
  * executes it only: what CPU 1 sees before its own INVEPT is not judged, after it the page must be gone.
  */
 TEST(ept, tlb_two_cpus, .sdm = "Guidelines for Use of the INVEPT Instruction", .needs = "single-context INVEPT",
-     .opt = OPT_ept, .flags = TEST_TWO_CPUS)
+     .opt = OPT_ept, .flags = TEST_TWO_CPUS, .rules = "ept.rights-taken ept.invept-needed exit.info.ept-rights")
 {
 	static struct tlb t;
 
@@ -276,7 +279,8 @@ static void rep_ins_to(struct vcpu *v, struct rep_ins *s, u32 offset, u32 absent
 }
 
 /* No word of the device may be lost or doubled by the violation (KVM: kernel bugzilla 216234). */
-TEST(ept, rep_ins_absent_page, .sdm = "EPT Violations", .needs = "ATA disk; single-context INVEPT", .opt = OPT_ept)
+TEST(ept, rep_ins_absent_page, .sdm = "EPT Violations", .needs = "ATA disk; single-context INVEPT", .opt = OPT_ept,
+     .rules = "ept.rep-restart ept.io-restart ept.absent")
 {
 	struct rep_ins s = { page_alloc(), { page_alloc(), page_alloc() } };
 	struct vcpu v;
@@ -305,7 +309,8 @@ static ulong l2_nothing(ulong x)
  * Setting an accessed flag is a write to the page table. Without write access there, that is an EPT violation, and the
  * flag stays 0: what L1 protects isn't changed by L2's page walks either.
  */
-TEST(ept, accessed_flag_needs_write, .sdm = "EPT Violations", .needs = "single-context INVEPT", .opt = OPT_ept)
+TEST(ept, accessed_flag_needs_write, .sdm = "EPT Violations", .needs = "single-context INVEPT", .opt = OPT_ept,
+     .rules = "exit.info.ept-walk-accessed")
 {
 	u64 *above, root;
 	volatile u64 *directory;

@@ -135,7 +135,7 @@ static ulong l2_add(ulong x)
 }
 
 TEST(fuzz, entry_fields, .sdm = "VM Entries", .needs = "activate VMX-preemption timer",
-     .opt = OPT_ept | OPT_unrestricted)
+     .opt = OPT_ept | OPT_unrestricted, .rules = "entry.outcomes entry.survives")
 {
 	static const u8 vmcall[] = { 0x0f, 0x01, 0xc1 };
 	u8 *code = page_alloc();

@@ -162,7 +162,8 @@ static bool has_revision(u64 pa)
 	return !(pa >> 32) && *(const volatile u32 *)(ulong)pa == ((u32)vmx_caps.basic & 0x7fffffff);
 }
 
-TEST(hostile, vmptrld, .sdm = "VMPTRLD-Load Pointer to Virtual-Machine Control Structure")
+TEST(hostile, vmptrld, .sdm = "VMPTRLD-Load Pointer to Virtual-Machine Control Structure",
+     .rules = "insn.vmptrld.err-11 insn.vmptrld.keeps-current insn.vmptrld.no-memory insn.vmptrst.value")
 {
 	u64 a = new_vmcs(), now = 0, pa;
 	struct intact i;
@@ -183,7 +184,8 @@ TEST(hostile, vmptrld, .sdm = "VMPTRLD-Load Pointer to Virtual-Machine Control S
 }
 
 /* It looks at nothing, and may write there. */
-TEST(hostile, vmclear, .sdm = "VMCLEAR-Clear Virtual-Machine Control Structure")
+TEST(hostile, vmclear, .sdm = "VMCLEAR-Clear Virtual-Machine Control Structure",
+     .rules = "insn.vmclear.no-revision insn.vmclear.other insn.vmptrst.value")
 {
 	u64 a = new_vmcs(), now = 0, pa;
 	struct intact i;
@@ -200,7 +202,7 @@ TEST(hostile, vmclear, .sdm = "VMCLEAR-Clear Virtual-Machine Control Structure")
 	check_intact(&i, c);
 }
 
-TEST(hostile, vmxon, .sdm = "VMXON-Enter VMX Operation")
+TEST(hostile, vmxon, .sdm = "VMXON-Enter VMX Operation", .rules = "insn.vmxon.invalid-revision")
 {
 	struct intact i;
 	u64 pa;
@@ -249,7 +251,8 @@ static void check_goes_on(struct vcpu *v, ulong (*fn)(ulong))
 }
 
 /* Bitmaps there: the entry's checks look at the address only, and the bits are what they are. */
-TEST(hostile, bitmaps, .sdm = "VM-Execution Control Fields", .needs = "use I/O bitmaps; use MSR bitmaps")
+TEST(hostile, bitmaps, .sdm = "VM-Execution Control Fields", .needs = "use I/O bitmaps; use MSR bitmaps",
+     .rules = "entry.control.io-bitmap-aligned entry.control.msr-bitmap-aligned")
 {
 	struct intact i;
 	struct vcpu v;
@@ -271,7 +274,8 @@ TEST(hostile, bitmaps, .sdm = "VM-Execution Control Fields", .needs = "use I/O b
 }
 
 /* Lists with no entries may be anywhere that an address can be. */
-TEST(hostile, empty_msr_lists, .sdm = "VM-Exit Control Fields")
+TEST(hostile, empty_msr_lists, .sdm = "VM-Exit Control Fields",
+     .rules = "entry.control.exit-store-empty entry.control.exit-load-empty entry.control.load-empty")
 {
 	struct intact i;
 	struct vcpu v;
@@ -294,7 +298,7 @@ TEST(hostile, empty_msr_lists, .sdm = "VM-Exit Control Fields")
  * An MSR to be loaded from there. All ones can't be: the entry fails for its first entry. What else may be there isn't
  * asked for: it might be an MSR. Exits' lists are no test at all, since what can't be stored aborts.
  */
-TEST(hostile, entry_msr_list, .sdm = "Loading MSRs")
+TEST(hostile, entry_msr_list, .sdm = "Loading MSRs", .rules = "entry.load.qualification")
 {
 	struct intact i;
 	struct vcpu v;
@@ -321,7 +325,8 @@ TEST(hostile, entry_msr_list, .sdm = "Loading MSRs")
 }
 
 /* A VMCS link pointer that isn't ones names a VMCS: aligned, within the CPU's addresses, with its revision. */
-TEST(hostile, link_pointer, .sdm = "Checks on Guest Non-Register State")
+TEST(hostile, link_pointer, .sdm = "Checks on Guest Non-Register State",
+     .rules = "entry.guest.link-aligned entry.guest.link-width")
 {
 	const u64 pointers[] = { ~0ull - 1, ~0ull - PAGE_SIZE, 1ull << 63, 1ull << address_bits(), 1, new_vmcs() + 8 };
 	struct vcpu v;
@@ -351,7 +356,8 @@ static ulong l2_task_priority(ulong x)
 #define l2_task_priority l2_port_and_msr /* no CR8 */
 #endif
 
-TEST(hostile, virtual_apic_page, .sdm = "VM-Execution Control Fields", .needs = "use TPR shadow")
+TEST(hostile, virtual_apic_page, .sdm = "VM-Execution Control Fields", .needs = "use TPR shadow",
+     .rules = "entry.survives")
 {
 	struct intact i;
 	struct vcpu v;
@@ -382,7 +388,8 @@ static bool ept_exit(struct exit e)
  * A table there maps nothing that L2 could run with: devices and free memory have no entries, and where there is nothing,
  * whatever is read instead isn't one (all ones on most machines, which is a misconfiguration; a host may say violation).
  */
-TEST(hostile, ept_tables, .sdm = "EPT Misconfigurations", .needs = "all-context INVEPT", .opt = OPT_ept)
+TEST(hostile, ept_tables, .sdm = "EPT Misconfigurations", .needs = "all-context INVEPT", .opt = OPT_ept,
+     .rules = "ept.frames-anywhere ept.width entry.survives")
 {
 	struct intact i;
 	struct vcpu v;
@@ -422,7 +429,8 @@ static ulong l2_read_alias(ulong unused)
 }
 
 /* A page of L2's: nothing is wrong with that, L2 reads what L1 reads. */
-TEST(hostile, ept_frames, .sdm = "EPT Misconfigurations", .needs = "all-context INVEPT", .opt = OPT_ept)
+TEST(hostile, ept_frames, .sdm = "EPT Misconfigurations", .needs = "all-context INVEPT", .opt = OPT_ept,
+     .rules = "ept.frames-anywhere entry.survives")
 {
 	struct intact i;
 	struct vcpu v;
@@ -448,7 +456,7 @@ TEST(hostile, ept_frames, .sdm = "EPT Misconfigurations", .needs = "all-context 
  * One page as table of every level, each entry of which points to it, so L2's memory is that page again and again: its
  * page tables, its code, its IDT. It gets stuck in one way or another, at the latest in an exception, which exits.
  */
-TEST(hostile, ept_loop_of_one, .sdm = "EPT Translation Mechanism", .opt = OPT_ept)
+TEST(hostile, ept_loop_of_one, .sdm = "EPT Translation Mechanism", .opt = OPT_ept, .rules = "ept.loops ept.walk")
 {
 	u64 *table = page_alloc();
 	struct intact i;
@@ -476,7 +484,7 @@ static ulong l2_read_loop(ulong page)
 }
 
 /* The third GiB's directory is the root, so its page table is the table below the root, and its pages are what that has. */
-TEST(hostile, ept_loop_back, .sdm = "EPT Translation Mechanism", .opt = OPT_ept)
+TEST(hostile, ept_loop_back, .sdm = "EPT Translation Mechanism", .opt = OPT_ept, .rules = "ept.loops ept.walk")
 {
 	u64 *root, *pdpt;
 	struct intact i;

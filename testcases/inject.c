@@ -264,56 +264,87 @@ static void check_event(struct cpu *c, const struct event *ev)
 	check_case(&m, ev, WITHOUT(PAGE_IDT) | WITHOUT(PAGE_GDT) | WITHOUT(PAGE_STACK) | tss);
 }
 
-#define INJECT(name_, ...)                                                                                      \
-	TEST(inject, name_, .sdm = "Information for VM Exits That Occur During Event Delivery", .opt = OPT_ept) \
+#define INJECT(name_, rules_, ...)                                                                              \
+	TEST(inject, name_, .sdm = "Information for VM Exits That Occur During Event Delivery", .opt = OPT_ept, \
+	     .rules = rules_)                                                                                   \
 	{                                                                                                       \
 		const struct event ev = { __VA_ARGS__ };                                                        \
                                                                                                                 \
 		check_event(c, &ev);                                                                            \
 	}
 
-INJECT(exception, .at = inject_ud2, .stands = inject_ud2, .info = TYPE_HARDWARE | VEC_UD)
-INJECT(exception_error, .at = inject_bad_selector, .stands = inject_bad_selector,
-       .info = TYPE_HARDWARE | INFO_HAS_ERROR | VEC_GP, .error = 0xff8, .ax = 0xff8)
-INJECT(page_fault, .at = inject_read, .stands = inject_read, .info = TYPE_HARDWARE | INFO_HAS_ERROR | VEC_PF,
+INJECT(exception,
+       "exit.info.idt-vectoring exit.info.delivery-restartable exit.info.ept-translated "
+       "inject.hardware-exception inject.frame",
+       .at = inject_ud2, .stands = inject_ud2, .info = TYPE_HARDWARE | VEC_UD)
+INJECT(exception_error,
+       "exit.info.idt-vectoring exit.info.idt-vectoring-error exit.info.delivery-restartable "
+       "inject.hardware-exception inject.frame",
+       .at = inject_bad_selector, .stands = inject_bad_selector, .info = TYPE_HARDWARE | INFO_HAS_ERROR | VEC_GP,
+       .error = 0xff8, .ax = 0xff8)
+INJECT(page_fault, "exit.info.idt-vectoring exit.info.idt-vectoring-error exit.info.delivery-restartable",
+       .at = inject_read, .stands = inject_read, .info = TYPE_HARDWARE | INFO_HAS_ERROR | VEC_PF,
        .dx = LINEAR(PAGE_ABSENT) + 0x123)
-INJECT(int_n, .at = inject_int, .stands = inject_int, .info = TYPE_SOFTWARE_INTERRUPT | INT_VECTOR, .length = 2)
-INJECT(int3, .at = inject_int3, .stands = inject_int3, .info = TYPE_SOFTWARE | VEC_BP, .length = 1)
-INJECT(int1, .at = inject_int1, .stands = inject_int1, .info = TYPE_PRIVILEGED | VEC_DB, .length = 1)
-INJECT(interrupt, .at = inject_ipi, .stands = inject_ipi_arrives, .info = TYPE_EXTERNAL | IPI_VECTOR,
-       .ax = ICR_SELF_FIXED | IPI_VECTOR, .dx = ICR_LOW)
-INJECT(interrupt_ends_hlt, .at = inject_ipi_hlt, .stands = inject_hlt_ends, .info = TYPE_EXTERNAL | IPI_VECTOR,
+INJECT(int_n,
+       "exit.info.idt-vectoring exit.info.idt-vectoring-length exit.info.delivery-restartable "
+       "inject.software",
+       .at = inject_int, .stands = inject_int, .info = TYPE_SOFTWARE_INTERRUPT | INT_VECTOR, .length = 2)
+INJECT(int3,
+       "exit.info.idt-vectoring exit.info.idt-vectoring-length exit.info.delivery-restartable "
+       "inject.software",
+       .at = inject_int3, .stands = inject_int3, .info = TYPE_SOFTWARE | VEC_BP, .length = 1)
+INJECT(int1,
+       "exit.info.idt-vectoring exit.info.idt-vectoring-length exit.info.delivery-restartable "
+       "inject.software",
+       .at = inject_int1, .stands = inject_int1, .info = TYPE_PRIVILEGED | VEC_DB, .length = 1)
+INJECT(interrupt, "exit.info.idt-vectoring exit.info.delivery-restartable inject.external", .at = inject_ipi,
+       .stands = inject_ipi_arrives, .info = TYPE_EXTERNAL | IPI_VECTOR, .ax = ICR_SELF_FIXED | IPI_VECTOR,
+       .dx = ICR_LOW)
+INJECT(interrupt_ends_hlt, "exit.info.idt-vectoring exit.info.delivery-restartable inject.external",
+       .at = inject_ipi_hlt, .stands = inject_hlt_ends, .info = TYPE_EXTERNAL | IPI_VECTOR,
        .ax = ICR_SELF_FIXED | IPI_VECTOR, .dx = ICR_LOW)
 
 /* From CPL 3: the stack is the TSS's. */
-INJECT(user_exception, .at = inject_ud2, .stands = inject_ud2, .info = TYPE_HARDWARE | VEC_UD, .user = true)
-INJECT(user_exception_error, .at = inject_bad_selector, .stands = inject_bad_selector,
-       .info = TYPE_HARDWARE | INFO_HAS_ERROR | VEC_GP, .error = 0xff8, .ax = 0xff8, .user = true)
-INJECT(user_int_n, .at = inject_int, .stands = inject_int, .info = TYPE_SOFTWARE_INTERRUPT | INT_VECTOR, .length = 2,
-       .user = true)
-INJECT(user_int3, .at = inject_int3, .stands = inject_int3, .info = TYPE_SOFTWARE | VEC_BP, .length = 1, .user = true)
+INJECT(user_exception, "exit.info.idt-vectoring exit.info.delivery-restartable inject.stack-tss", .at = inject_ud2,
+       .stands = inject_ud2, .info = TYPE_HARDWARE | VEC_UD, .user = true)
+INJECT(user_exception_error, "exit.info.idt-vectoring exit.info.idt-vectoring-error inject.stack-tss",
+       .at = inject_bad_selector, .stands = inject_bad_selector, .info = TYPE_HARDWARE | INFO_HAS_ERROR | VEC_GP,
+       .error = 0xff8, .ax = 0xff8, .user = true)
+INJECT(user_int_n, "exit.info.idt-vectoring exit.info.idt-vectoring-length inject.stack-tss inject.software",
+       .at = inject_int, .stands = inject_int, .info = TYPE_SOFTWARE_INTERRUPT | INT_VECTOR, .length = 2, .user = true)
+INJECT(user_int3, "exit.info.idt-vectoring exit.info.idt-vectoring-length inject.stack-tss inject.software",
+       .at = inject_int3, .stands = inject_int3, .info = TYPE_SOFTWARE | VEC_BP, .length = 1, .user = true)
 
 /* L1 injects, and the delivery that is part of the VM entry meets the absent page. */
-INJECT(injected_exception, .at = inject_nothing, .stands = inject_nothing, .info = TYPE_HARDWARE | VEC_UD,
+INJECT(injected_exception,
+       "inject.hardware-exception inject.frame inject.no-intercept inject.once "
+       "exit.info.idt-vectoring",
+       .at = inject_nothing, .stands = inject_nothing, .info = TYPE_HARDWARE | VEC_UD, .injects = true)
+INJECT(injected_exception_error, "inject.hardware-exception inject.frame inject.once exit.info.idt-vectoring-error",
+       .at = inject_nothing, .stands = inject_nothing, .info = TYPE_HARDWARE | INFO_HAS_ERROR | VEC_GP, .error = 0x1234,
        .injects = true)
-INJECT(injected_exception_error, .at = inject_nothing, .stands = inject_nothing,
-       .info = TYPE_HARDWARE | INFO_HAS_ERROR | VEC_GP, .error = 0x1234, .injects = true)
-INJECT(injected_page_fault, .at = inject_nothing, .stands = inject_nothing,
-       .info = TYPE_HARDWARE | INFO_HAS_ERROR | VEC_PF, .error = 2, .injects = true)
-INJECT(injected_int_n, .at = inject_nothing, .stands = inject_nothing, .info = TYPE_SOFTWARE_INTERRUPT | INT_VECTOR,
-       .length = 3, .injects = true)
-INJECT(injected_int3, .at = inject_nothing, .stands = inject_nothing, .info = TYPE_SOFTWARE | VEC_BP, .length = 1,
+INJECT(injected_page_fault,
+       "inject.hardware-exception inject.page-fault-cr2 inject.frame inject.once "
+       "exit.info.idt-vectoring-error",
+       .at = inject_nothing, .stands = inject_nothing, .info = TYPE_HARDWARE | INFO_HAS_ERROR | VEC_PF, .error = 2,
        .injects = true)
-INJECT(injected_int1, .at = inject_nothing, .stands = inject_nothing, .info = TYPE_PRIVILEGED | VEC_DB, .length = 1,
-       .injects = true)
-INJECT(injected_interrupt, .at = inject_nothing, .stands = inject_nothing, .info = TYPE_EXTERNAL | INT_VECTOR,
-       .flags = RFLAGS_IF, .injects = true)
-INJECT(injected_user_interrupt, .at = inject_nothing, .stands = inject_nothing, .info = TYPE_EXTERNAL | INT_VECTOR,
-       .flags = RFLAGS_IF, .user = true, .injects = true)
+INJECT(injected_int_n, "inject.software inject.frame inject.once exit.info.idt-vectoring-length", .at = inject_nothing,
+       .stands = inject_nothing, .info = TYPE_SOFTWARE_INTERRUPT | INT_VECTOR, .length = 3, .injects = true)
+INJECT(injected_int3, "inject.software inject.frame inject.once exit.info.idt-vectoring-length", .at = inject_nothing,
+       .stands = inject_nothing, .info = TYPE_SOFTWARE | VEC_BP, .length = 1, .injects = true)
+INJECT(injected_int1, "inject.software inject.frame inject.once exit.info.idt-vectoring-length", .at = inject_nothing,
+       .stands = inject_nothing, .info = TYPE_PRIVILEGED | VEC_DB, .length = 1, .injects = true)
+INJECT(injected_interrupt, "inject.external inject.frame inject.once exit.info.idt-vectoring", .at = inject_nothing,
+       .stands = inject_nothing, .info = TYPE_EXTERNAL | INT_VECTOR, .flags = RFLAGS_IF, .injects = true)
+INJECT(injected_user_interrupt, "inject.external inject.stack-tss inject.once exit.info.idt-vectoring",
+       .at = inject_nothing, .stands = inject_nothing, .info = TYPE_EXTERNAL | INT_VECTOR, .flags = RFLAGS_IF,
+       .user = true, .injects = true)
 
-INJECT(injected_nmi, .at = inject_nothing, .stands = inject_nothing, .info = TYPE_NMI | VEC_NMI, .injects = true)
+INJECT(injected_nmi, "inject.nmi inject.frame inject.once exit.info.idt-vectoring", .at = inject_nothing,
+       .stands = inject_nothing, .info = TYPE_NMI | VEC_NMI, .injects = true)
 
-TEST(inject, nmi, .sdm = "Information for VM Exits That Occur During Event Delivery", .opt = OPT_ept)
+TEST(inject, nmi, .sdm = "Information for VM Exits That Occur During Event Delivery", .opt = OPT_ept,
+     .rules = "exit.info.idt-vectoring exit.info.delivery-restartable nmi.delivered")
 {
 	const struct event ev = { .at = inject_nmi, .info = TYPE_NMI | VEC_NMI, .ax = ICR_NMI, .dx = ICR_LOW };
 

@@ -57,7 +57,9 @@ static u32 bad_pointers(u64 pa, u64 bad[6])
 
 /* --- Pointers --- */
 
-TEST(insn, vmclear_operand, .sdm = "VMCLEAR-Clear Virtual-Machine Control Structure")
+TEST(insn, vmclear_operand, .sdm = "VMCLEAR-Clear Virtual-Machine Control Structure",
+     .rules = "insn.vmclear.err-2-aligned insn.vmclear.err-2-width insn.vmclear.err-3 insn.vmclear.order "
+	      "insn.vmclear.current insn.vmclear.other insn.no-vmcs insn.vmptrst.none")
 {
 	u64 bad[6], a = new_vmcs(), b = new_vmcs();
 
@@ -78,7 +80,10 @@ TEST(insn, vmclear_operand, .sdm = "VMCLEAR-Clear Virtual-Machine Control Struct
 	expect_out(vmclear(c->vmxon_pa), out_invalid());
 }
 
-TEST(insn, vmptrld_operand, .sdm = "VMPTRLD-Load Pointer to Virtual-Machine Control Structure")
+TEST(insn, vmptrld_operand, .sdm = "VMPTRLD-Load Pointer to Virtual-Machine Control Structure",
+     .rules = "insn.vmptrld.err-9-aligned insn.vmptrld.err-9-width insn.vmptrld.err-10 "
+	      "insn.vmptrld.err-11 insn.vmptrld.err-11-shadow insn.vmptrld.keeps-current "
+	      "insn.vmptrld.again insn.no-vmcs")
 {
 	u64 bad[6], a = new_vmcs(), other = (ulong)page_alloc();
 	volatile u32 *revision = (volatile u32 *)(ulong)other;
@@ -111,7 +116,8 @@ TEST(insn, vmptrld_operand, .sdm = "VMPTRLD-Load Pointer to Virtual-Machine Cont
 }
 
 /* Nothing is there: all bits read as 1, which is no revision. What L0 maps nowhere mustn't hurt it. */
-TEST(insn, vmptrld_no_memory, .sdm = "VMPTRLD-Load Pointer to Virtual-Machine Control Structure")
+TEST(insn, vmptrld_no_memory, .sdm = "VMPTRLD-Load Pointer to Virtual-Machine Control Structure",
+     .rules = "insn.vmptrld.no-memory insn.vmptrld.err-11 insn.vmptrld.keeps-current")
 {
 	u64 a = new_vmcs();
 
@@ -123,7 +129,9 @@ TEST(insn, vmptrld_no_memory, .sdm = "VMPTRLD-Load Pointer to Virtual-Machine Co
 	expect_out(vmclear(a), out_ok());
 }
 
-TEST(insn, vmxon_operand, .sdm = "VMXON-Enter VMX Operation")
+TEST(insn, vmxon_operand, .sdm = "VMXON-Enter VMX Operation",
+     .rules = "insn.vmxon.invalid-aligned insn.vmxon.invalid-width insn.vmxon.invalid-revision "
+	      "insn.vmxon.no-current insn.vmxoff.leaves insn.ud-outside")
 {
 	u64 bad[6], region = (ulong)page_alloc();
 	u32 right = (u32)vmx_caps.basic & 0x7fffffff;
@@ -151,7 +159,7 @@ TEST(insn, vmxon_operand, .sdm = "VMXON-Enter VMX Operation")
 	require_out(vmx_on(c), out_ok());
 }
 
-TEST(insn, vmxon_in_root, .sdm = "VMXON-Enter VMX Operation")
+TEST(insn, vmxon_in_root, .sdm = "VMXON-Enter VMX Operation", .rules = "insn.vmxon.err-15")
 {
 	u64 a = new_vmcs();
 
@@ -164,7 +172,9 @@ TEST(insn, vmxon_in_root, .sdm = "VMXON-Enter VMX Operation")
 }
 
 /* KVM once answered a wrong CR0 with #UD (kernel bugzilla 216033). */
-TEST(insn, vmxon_control_registers, .sdm = "VMXON-Enter VMX Operation")
+TEST(insn, vmxon_control_registers, .sdm = "VMXON-Enter VMX Operation",
+     .rules = "insn.vmxon.ud-vmxe insn.vmxon.gp-cr0 insn.vmxon.fault-before-operand insn.vmxon.fixed-bits "
+	      "insn.vmxoff.vmxe vmcs.root-cr4-fixed")
 {
 	ulong cr0 = read_cr0(), cr4 = read_cr4();
 	u64 pa = c->vmxon_pa;
@@ -187,7 +197,7 @@ TEST(insn, vmxon_control_registers, .sdm = "VMXON-Enter VMX Operation")
 
 /* --- No VMCS, and the launch state --- */
 
-TEST(insn, no_current_vmcs, .sdm = "VMX Instruction Reference: Conventions")
+TEST(insn, no_current_vmcs, .sdm = "VMX Instruction Reference: Conventions", .rules = "insn.no-vmcs insn.vmptrst.none")
 {
 	ulong value = 0x5a;
 
@@ -229,7 +239,10 @@ static void spoil_controls(void)
 	vmwrite(VMCS_pin_based_controls, 0);
 }
 
-TEST(insn, launch_state, .sdm = "VMLAUNCH/VMRESUME-Launch/Resume Virtual Machine")
+TEST(insn, launch_state, .sdm = "VMLAUNCH/VMRESUME-Launch/Resume Virtual Machine",
+     .rules = "insn.vmlaunch.err-4 insn.vmresume.err-5 insn.entry.err-7 insn.entry.err-8 "
+	      "insn.entry.launch-state-first insn.entry.launched-by-success insn.vmclear.state "
+	      "vmcs.launch-state-survives entry.guest.late-launch-state entry.guest.late-reason")
 {
 	struct vcpu v;
 	struct exit e;
@@ -269,7 +282,8 @@ TEST(insn, launch_state, .sdm = "VMLAUNCH/VMRESUME-Launch/Resume Virtual Machine
 }
 
 /* Blocking by MOV SS is looked at before the launch state and before the controls. */
-TEST(insn, entry_blocked_by_mov_ss, .sdm = "VMLAUNCH/VMRESUME-Launch/Resume Virtual Machine")
+TEST(insn, entry_blocked_by_mov_ss, .sdm = "VMLAUNCH/VMRESUME-Launch/Resume Virtual Machine",
+     .rules = "insn.entry.err-26 insn.entry.mov-ss-first")
 {
 	struct vcpu v;
 
@@ -298,7 +312,7 @@ static bool smm_monitor(void)
 	return msr_read_try(MSR_SMM_MONITOR_CTL, &monitor).kind == OUT_OK && monitor & 1;
 }
 
-TEST(insn, vmcall_root, .sdm = "VMCALL-Call to VM Monitor")
+TEST(insn, vmcall_root, .sdm = "VMCALL-Call to VM Monitor", .rules = "insn.vmcall.err-1 insn.vmcall.err-1-before-19")
 {
 	struct vcpu v;
 
@@ -307,7 +321,7 @@ TEST(insn, vmcall_root, .sdm = "VMCALL-Call to VM Monitor")
 		expect_out(vmx_outcome(vmx_call_raw()), out_valid(VMXERR_vmcall_in_vmx_root));
 }
 
-TEST(insn, vmcall_no_vmcs, .sdm = "VMCALL-Call to VM Monitor")
+TEST(insn, vmcall_no_vmcs, .sdm = "VMCALL-Call to VM Monitor", .rules = "insn.vmcall.invalid")
 {
 	require_env(!smm_monitor());
 	expect_eq(current_vmcs(), NO_VMCS);
@@ -316,7 +330,8 @@ TEST(insn, vmcall_no_vmcs, .sdm = "VMCALL-Call to VM Monitor")
 
 /* --- Flags, and the two instructions that invalidate --- */
 
-TEST(insn, flags, .sdm = "VMX Instruction Reference: Conventions")
+TEST(insn, flags, .sdm = "VMX Instruction Reference: Conventions",
+     .rules = "insn.flags-succeed insn.flags-invalid insn.flags-valid")
 {
 	u64 a = new_vmcs(), bad = a + 1;
 
@@ -328,7 +343,8 @@ TEST(insn, flags, .sdm = "VMX Instruction Reference: Conventions")
 	expect_out(vmclear(a), out_ok());
 }
 
-TEST(insn, invept_operand, .sdm = "INVEPT-Invalidate Translations Derived from EPT", .needs = "INVEPT", .opt = OPT_ept)
+TEST(insn, invept_operand, .sdm = "INVEPT-Invalidate Translations Derived from EPT", .needs = "INVEPT", .opt = OPT_ept,
+     .rules = "insn.invept.err-28-type insn.invept.err-28-eptp insn.invept.all")
 {
 	struct vcpu v;
 
@@ -352,7 +368,7 @@ TEST(insn, invept_operand, .sdm = "INVEPT-Invalidate Translations Derived from E
 #ifdef __x86_64__
 /* "In 64-bit mode, it has 64 bits": the type is the whole register. */
 TEST(insn, invept_type_64bit, .sdm = "INVEPT-Invalidate Translations Derived from EPT", .needs = "all-context INVEPT",
-     .opt = OPT_ept, .flags = TEST_AMD64)
+     .opt = OPT_ept, .flags = TEST_AMD64, .rules = "insn.invept.type-64")
 {
 	struct vcpu v;
 
@@ -361,7 +377,9 @@ TEST(insn, invept_type_64bit, .sdm = "INVEPT-Invalidate Translations Derived fro
 }
 #endif
 
-TEST(insn, invvpid_operand, .sdm = "INVVPID-Invalidate Translations Based on VPID", .needs = "INVVPID", .opt = OPT_vpid)
+TEST(insn, invvpid_operand, .sdm = "INVVPID-Invalidate Translations Based on VPID", .needs = "INVVPID", .opt = OPT_vpid,
+     .rules = "insn.invvpid.err-28-type insn.invvpid.err-28-reserved insn.invvpid.err-28-vpid-zero "
+	      "insn.invvpid.err-28-canonical")
 {
 	static const struct {
 		u32 type;

@@ -145,7 +145,7 @@ static void window_close(const struct window *w)
 #define ABSENT ((const void *)(FAULT_WINDOW + WINDOW_BYTES))
 
 /* #UD comes first, whatever else is wrong. VMXON is the exception that makes it VMX operation. */
-TEST(insn, ud_outside_vmx, .sdm = "VMX Instruction Reference: Conventions")
+TEST(insn, ud_outside_vmx, .sdm = "VMX Instruction Reference: Conventions", .rules = "insn.ud-outside")
 {
 	static const u64 operand[2];
 	struct window w;
@@ -163,7 +163,7 @@ TEST(insn, ud_outside_vmx, .sdm = "VMX Instruction Reference: Conventions")
 	window_close(&w);
 }
 
-TEST(insn, vmcall_outside_vmx, .sdm = "VMCALL-Call to VM Monitor")
+TEST(insn, vmcall_outside_vmx, .sdm = "VMCALL-Call to VM Monitor", .rules = "insn.vmcall.ud")
 {
 	require_out(vmx_off(c), out_ok());
 	expect_out(vmx_outcome(vmx_call_raw()), out_fault(VEC_UD, 0));
@@ -196,7 +196,8 @@ static void expect_user(struct cpu *c, const struct insn *i, const void *operand
 }
 
 /* #GP(0) at CPL 3: before the operand is touched, with a VMCS and without. Outside of VMX operation #UD, but VMXON. */
-TEST(insn, gp_at_cpl3, .sdm = "VMX Instruction Reference: Conventions")
+TEST(insn, gp_at_cpl3, .sdm = "VMX Instruction Reference: Conventions",
+     .rules = "insn.gp-cpl insn.ud-before-gp insn.vmxon.gp-cpl")
 {
 	static const u64 operand[2];
 	struct window w;
@@ -232,7 +233,8 @@ static void expect_page_fault(const struct insn *i, ulong operand, ulong address
 }
 
 /* L1's own page tables decide: L0 must walk them, and give L1 the fault that the CPU would. */
-TEST(insn, operand_page_fault, .sdm = "Interrupt 14-Page-Fault Exception (#PF)")
+TEST(insn, operand_page_fault, .sdm = "Interrupt 14-Page-Fault Exception (#PF)",
+     .rules = "insn.operand-page-fault insn.operand-before-error")
 {
 	volatile u64 *last = (volatile u64 *)(FAULT_WINDOW + WINDOW_BYTES - 8);
 	ulong absent = (ulong)ABSENT;
@@ -273,7 +275,8 @@ TEST(insn, operand_page_fault, .sdm = "Interrupt 14-Page-Fault Exception (#PF)")
 }
 
 /* What is decided without the operand must not fault by it. */
-TEST(insn, vmread_error_before_operand, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure")
+TEST(insn, vmread_error_before_operand, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure",
+     .rules = "insn.vmread.error-before-operand insn.no-vmcs")
 {
 	struct window w;
 	struct vcpu v;
@@ -287,7 +290,8 @@ TEST(insn, vmread_error_before_operand, .sdm = "VMREAD-Read Field from Virtual-M
 }
 
 /* The forms in memory move as much as those in registers, also across the border of two pages. */
-TEST(insn, operand_in_memory, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure")
+TEST(insn, operand_in_memory, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure",
+     .rules = "insn.vmread.memory insn.vmread.width insn.vmwrite.keeps insn.vmptrst.value")
 {
 	u8 *two = pages_alloc_aligned(2, PAGE_SIZE);
 	struct vcpu v;
@@ -340,7 +344,7 @@ static void unmap_below_hole(void)
 }
 
 /* #GP(0), not #PF; by way of SS it would be #SS(0). */
-TEST(insn, operand_not_canonical, .sdm = "Canonical Addressing", .flags = TEST_AMD64)
+TEST(insn, operand_not_canonical, .sdm = "Canonical Addressing", .flags = TEST_AMD64, .rules = "insn.operand-canonical")
 {
 	static const u64 addresses[] = { 0x0000800000000000, 0xffff7fffffffff00, 1ull << 63, 0x00007ffffffffffc };
 	volatile u32 *const last = (volatile u32 *)0x00007ffffffffffc;

@@ -106,7 +106,8 @@ static u64 scratch_vmcs(void)
 	return pa;
 }
 
-TEST(insn, fields_exist, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure")
+TEST(insn, fields_exist, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure",
+     .rules = "insn.vmread.err-12 insn.vmread.exists insn.vmwrite.err-12 vmcs.encoding-access-type")
 {
 	struct outcome unsupported = out_valid(VMXERR_unsupported_component);
 	u64 pa = scratch_vmcs();
@@ -131,7 +132,8 @@ TEST(insn, fields_exist, .sdm = "VMREAD-Read Field from Virtual-Machine Control 
 	expect_out(vmclear(pa), out_ok());
 }
 
-TEST(insn, fields_unsupported, .sdm = "Field Encoding in VMCS")
+TEST(insn, fields_unsupported, .sdm = "Field Encoding in VMCS",
+     .rules = "insn.vmread.err-12 insn.vmwrite.err-12 insn.vmread.encoding-high vmcs.encoding-reserved")
 {
 	static const u32 encodings[] = { 0x00fe, 0x08fe, 0x0cfe, 0x20fe, 0x24fe, 0x28fe, 0x2cfe, 0x40fe, 0x44fe, 0x48fe,
 					 0x4cfe, 0x60fe, 0x64fe, 0x68fe, 0x6cfe,
@@ -156,7 +158,8 @@ TEST(insn, fields_unsupported, .sdm = "Field Encoding in VMCS")
 	expect_out(vmclear(pa), out_ok());
 }
 
-TEST(insn, fields_read_only, .sdm = "VMWRITE-Write Field to Virtual-Machine Control Structure")
+TEST(insn, fields_read_only, .sdm = "VMWRITE-Write Field to Virtual-Machine Control Structure",
+     .rules = "insn.vmwrite.err-13")
 {
 	u64 pa = scratch_vmcs();
 
@@ -197,7 +200,8 @@ static void expect_all(u32 round)
 	}
 }
 
-TEST(insn, fields_keep_values, .sdm = "VMREAD, VMWRITE, and Encodings of VMCS Fields")
+TEST(insn, fields_keep_values, .sdm = "VMREAD, VMWRITE, and Encodings of VMCS Fields",
+     .rules = "insn.vmwrite.keeps insn.vmclear.writes-back vmcs.fields-survive")
 {
 	u64 a = scratch_vmcs(), b;
 
@@ -223,7 +227,9 @@ TEST(insn, fields_keep_values, .sdm = "VMREAD, VMWRITE, and Encodings of VMCS Fi
 }
 
 /* The register has more bits than the field, or the other way round. */
-TEST(insn, fields_widths, .sdm = "VMREAD, VMWRITE, and Encodings of VMCS Fields")
+TEST(insn, fields_widths, .sdm = "VMREAD, VMWRITE, and Encodings of VMCS Fields",
+     .rules = "insn.vmread.width insn.vmread.high insn.vmwrite.width insn.vmwrite.high "
+	      "insn.vmwrite.full-32")
 {
 	u64 pa = scratch_vmcs();
 

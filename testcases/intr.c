@@ -37,12 +37,14 @@ static void check_exit_with_if0(struct cpu *c, bool pending_before)
 	expect_eq(c->count[LEVEL_L1][IRQ_SELF], before + 1);
 }
 
-TEST(intr, external_exit_if0_pending, .sdm = "Other Causes of VM Exits", .needs = "external-interrupt exiting")
+TEST(intr, external_exit_if0_pending, .sdm = "Other Causes of VM Exits", .needs = "external-interrupt exiting",
+     .rules = "intr.exits-if0")
 {
 	check_exit_with_if0(c, true);
 }
 
-TEST(intr, external_exit_if0_arriving, .sdm = "Other Causes of VM Exits", .needs = "external-interrupt exiting")
+TEST(intr, external_exit_if0_arriving, .sdm = "Other Causes of VM Exits", .needs = "external-interrupt exiting",
+     .rules = "intr.exits-if0")
 {
 	check_exit_with_if0(c, false);
 }
@@ -73,7 +75,8 @@ static ulong l2_faults(ulong unused)
  * it saves its RFLAGS. RIP of the faulting instruction with IF=0, which only the handler has, is a mixture of both.
  */
 TEST(intr, external_exit_after_exception, .sdm = "Saving RIP, RSP, RFLAGS, and SSP",
-     .needs = "external-interrupt exiting")
+     .needs = "external-interrupt exiting",
+     .rules = "exit.save.rip-external exit.save.rip-exception-handler intr.exits")
 {
 	u32 exits = 0, in_handler = 0;
 	struct vcpu v;
@@ -116,7 +119,7 @@ static ulong l2_halt(ulong x)
 
 /* The window opens when STI's shadow ends, and L2 is halted by then: the exit must wake it. */
 TEST(intr, window_ends_hlt, .sdm = "Other Causes of VM Exits",
-     .needs = "interrupt-window exiting; activate VMX-preemption timer; activity state HLT")
+     .needs = "interrupt-window exiting; activate VMX-preemption timer; activity state HLT", .rules = "intr.window-hlt")
 {
 	struct vcpu v;
 	struct exit e;

@@ -262,18 +262,18 @@ static void twice(struct cpu *c, void (*experiment)(struct machine *m))
 	finish();
 }
 
-#define EXPERIMENT(name_, needs_, sdm_)                \
-	static void name_(struct machine *m);          \
-	TEST(nmi, name_, .sdm = sdm_, .needs = needs_) \
-	{                                              \
-		twice(c, name_);                       \
-	}                                              \
+#define EXPERIMENT(name_, needs_, sdm_, rules_)                         \
+	static void name_(struct machine *m);                           \
+	TEST(nmi, name_, .sdm = sdm_, .needs = needs_, .rules = rules_) \
+	{                                                               \
+		twice(c, name_);                                        \
+	}                                                               \
 	static void name_(struct machine *m)
 
 /* --- Without NMI exiting: NMIs are L2's --- */
 
 /* L2's general registers survive an NMI that it takes right behind an entry. */
-EXPERIMENT(registers, "", "Details of Vectored-Event Injection")
+EXPERIMENT(registers, "", "Details of Vectored-Event Injection", "inject.registers inject.nmi")
 {
 	ulong *reg = (ulong *)&m->v.g;
 	struct exit e = ENTER(0, l2_registers);
@@ -287,7 +287,7 @@ EXPERIMENT(registers, "", "Details of Vectored-Event Injection")
 	want_eq(m, nmi_count[LEVEL_L2], 1);
 }
 
-EXPERIMENT(plain_to_l2, "", "Interruptibility State")
+EXPERIMENT(plain_to_l2, "", "Interruptibility State", "nmi.delivered exit.load.nmi-blocking-kept")
 {
 	struct exit e = ENTER(0, l2_sends);
 
@@ -299,20 +299,20 @@ EXPERIMENT(plain_to_l2, "", "Interruptibility State")
 }
 
 /* One while the handler hasn't ended: it waits for L2's IRET. */
-EXPERIMENT(plain_second_waits, "", "Handling Multiple NMIs")
+EXPERIMENT(plain_second_waits, "", "Handling Multiple NMIs", "nmi.second-waits nmi.iret-plain")
 {
 	want_return(m, ENTER(0, l2_sends_twice), 0x11);
 	want_eq(m, nmi_count[LEVEL_L1], 0);
 }
 
-EXPERIMENT(plain_blocked, "", "Interruptibility State")
+EXPERIMENT(plain_blocked, "", "Interruptibility State", "nmi.blocked nmi.iret-plain")
 {
 	want_return(m, ENTER(0, l2_sends_unblocks, .blocked = true), 0x10);
 	want_eq(m, nmi_count[LEVEL_L1], 0);
 }
 
 /* L2 didn't take it; L1 inherits the blocking, and gets the NMI when it executes IRET. */
-EXPERIMENT(plain_blocked_goes_to_l1, "", "Updating Non-Register State")
+EXPERIMENT(plain_blocked_goes_to_l1, "", "Updating Non-Register State", "exit.load.nmi-blocking-kept nmi.blocked")
 {
 	struct exit e = ENTER(0, l2_sends, .blocked = true);
 
@@ -325,33 +325,34 @@ EXPERIMENT(plain_blocked_goes_to_l1, "", "Updating Non-Register State")
 }
 
 /* L1's blocking isn't L2's: the NMI arrives before L2's first instruction. */
-EXPERIMENT(plain_pending, "", "Interruptibility State")
+EXPERIMENT(plain_pending, "", "Interruptibility State", "nmi.pending-delivered")
 {
 	want_return(m, ENTER(0, l2_idle, .l1 = L1_PENDING), 1);
 	want_eq(m, nmi_ip[LEVEL_L2], (ulong)l2_start);
 	want_eq(m, nmi_count[LEVEL_L1], 0);
 }
 
-EXPERIMENT(plain_pending_blocked, "", "Interruptibility State")
+EXPERIMENT(plain_pending_blocked, "", "Interruptibility State", "nmi.pending-blocked nmi.iret-plain")
 {
 	want_return(m, ENTER(0, l2_unblocks, .l1 = L1_PENDING, .blocked = true), 0x10);
 	want_eq(m, nmi_count[LEVEL_L1], 0);
 }
 
-EXPERIMENT(plain_entry_blocks_l1, "", "Updating Non-Register State")
+EXPERIMENT(plain_entry_blocks_l1, "", "Updating Non-Register State", "exit.load.nmi-blocking-kept")
 {
 	want_return(m, ENTER(0, l2_idle, .blocked = true), 0);
 	want_eq(m, l1_takes_nmi(), AFTER_IRET);
 }
 
-EXPERIMENT(plain_entry_unblocks_l1, "", "Updating Non-Register State")
+EXPERIMENT(plain_entry_unblocks_l1, "", "Updating Non-Register State", "exit.load.nmi-blocking-kept")
 {
 	want_return(m, ENTER(0, l2_idle, .l1 = L1_BLOCKED), 0);
 	want_eq(m, l1_takes_nmi(), AT_ONCE);
 }
 
 /* The handler of what was injected has begun, but not executed anything. */
-EXPERIMENT(plain_pending_inject, "", "Details of Vectored-Event Injection")
+EXPERIMENT(plain_pending_inject, "", "Details of Vectored-Event Injection",
+	   "inject.before-pending nmi.pending-delivered")
 {
 	struct exit e = ENTER(0, l2_idle, .l1 = L1_PENDING, .inject = INJECT_INTERRUPT);
 
@@ -362,7 +363,7 @@ EXPERIMENT(plain_pending_inject, "", "Details of Vectored-Event Injection")
 }
 
 /* Without virtual NMIs, bit 3 alone says whether NMIs are blocked; that one is injected makes no difference. */
-EXPERIMENT(plain_injected, "", "Interruptibility State")
+EXPERIMENT(plain_injected, "", "Interruptibility State", "nmi.injected-not-blocking-field inject.nmi")
 {
 	struct exit e = ENTER(0, l2_sends, .inject = INJECT_NMI);
 
@@ -370,7 +371,8 @@ EXPERIMENT(plain_injected, "", "Interruptibility State")
 	want_eq(m, nmi_count[LEVEL_L1], 0);
 }
 
-EXPERIMENT(plain_injected_blocked, "", "Interruptibility State")
+EXPERIMENT(plain_injected_blocked, "", "Interruptibility State",
+	   "nmi.injected-not-blocking-field nmi.blocked entry.guest.blocking-nmi-plain")
 {
 	struct how h = { .pin = 0, .l2 = l2_sends_unblocks, .blocked = true, .inject = INJECT_NMI };
 
@@ -380,7 +382,8 @@ EXPERIMENT(plain_injected_blocked, "", "Interruptibility State")
 
 /* --- NMI exiting --- */
 
-EXPERIMENT(exiting, "NMI exiting", "Other Causes of VM Exits")
+EXPERIMENT(exiting, "NMI exiting", "Other Causes of VM Exits",
+	   "nmi.exits exit.load.nmi-blocked-by-exit exit.info.interruption")
 {
 	struct exit e = ENTER(EXITING, l2_sends);
 
@@ -392,7 +395,7 @@ EXPERIMENT(exiting, "NMI exiting", "Other Causes of VM Exits")
 }
 
 /* IRET doesn't unblock. */
-EXPERIMENT(exiting_blocked, "NMI exiting", "Interruptibility State")
+EXPERIMENT(exiting_blocked, "NMI exiting", "Interruptibility State", "nmi.iret-exiting nmi.blocked")
 {
 	want_return(m, ENTER(EXITING, l2_sends_unblocks, .blocked = true), 0);
 	want_eq(m, virtually_blocked(), true);
@@ -402,7 +405,7 @@ EXPERIMENT(exiting_blocked, "NMI exiting", "Interruptibility State")
 }
 
 /* Two, while they are blocked: one is kept; whether another is, the SDM doesn't say. */
-EXPERIMENT(exiting_two_blocked, "NMI exiting", "Handling Multiple NMIs")
+EXPERIMENT(exiting_two_blocked, "NMI exiting", "Handling Multiple NMIs", "nmi.exiting-two nmi.blocked")
 {
 	want_return(m, ENTER(EXITING, l2_sends_twice, .blocked = true), 0);
 	want_eq(m, nmi_count[LEVEL_L1], 0);
@@ -411,7 +414,7 @@ EXPERIMENT(exiting_two_blocked, "NMI exiting", "Handling Multiple NMIs")
 	want_eq(m, nmi_count[LEVEL_L1] == 1 || nmi_count[LEVEL_L1] == 2, true);
 }
 
-EXPERIMENT(exiting_pending, "NMI exiting", "Other Causes of VM Exits")
+EXPERIMENT(exiting_pending, "NMI exiting", "Other Causes of VM Exits", "nmi.exits exit.load.nmi-blocked-by-exit")
 {
 	struct exit e = ENTER(EXITING, l2_idle, .l1 = L1_PENDING);
 
@@ -421,7 +424,7 @@ EXPERIMENT(exiting_pending, "NMI exiting", "Other Causes of VM Exits")
 }
 
 /* Another kind of exit blocks nothing; what comes then is L1's. */
-EXPERIMENT(exiting_then_vmcall, "NMI exiting", "Updating Non-Register State")
+EXPERIMENT(exiting_then_vmcall, "NMI exiting", "Updating Non-Register State", "exit.load.nmi-blocking-kept")
 {
 	want_return(m, ENTER(EXITING, l2_idle), 0);
 	want_eq(m, l1_takes_nmi(), AT_ONCE);
@@ -429,7 +432,8 @@ EXPERIMENT(exiting_then_vmcall, "NMI exiting", "Updating Non-Register State")
 	want_eq(m, l1_takes_nmi(), AT_ONCE);
 }
 
-EXPERIMENT(exiting_pending_inject, "NMI exiting", "Details of Vectored-Event Injection")
+EXPERIMENT(exiting_pending_inject, "NMI exiting", "Details of Vectored-Event Injection",
+	   "inject.before-pending inject.once exit.info.idt-vectoring-clear")
 {
 	struct how h = { .pin = EXITING, .l2 = l2_idle, .l1 = L1_PENDING, .inject = INJECT_INTERRUPT };
 	struct exit e = enter_l2(m, h);
@@ -442,7 +446,8 @@ EXPERIMENT(exiting_pending_inject, "NMI exiting", "Details of Vectored-Event Inj
 	want_blocked_by_exit(m);
 }
 
-EXPERIMENT(exiting_injected, "NMI exiting", "Interruptibility State")
+EXPERIMENT(exiting_injected, "NMI exiting", "Interruptibility State",
+	   "nmi.injected-not-blocking-field exit.load.nmi-blocked-by-exit")
 {
 	struct exit e = ENTER(EXITING, l2_sends, .inject = INJECT_NMI);
 
@@ -453,7 +458,8 @@ EXPERIMENT(exiting_injected, "NMI exiting", "Interruptibility State")
 
 /* --- Virtual NMIs: L2's blocking is its own, and physical NMIs always exit --- */
 
-EXPERIMENT(virtual_exit, "NMI exiting; virtual NMIs", "Other Causes of VM Exits")
+EXPERIMENT(virtual_exit, "NMI exiting; virtual NMIs", "Other Causes of VM Exits",
+	   "nmi.exits nmi.virtual-not-physical exit.load.nmi-blocked-by-exit")
 {
 	for (u32 blocked = 0; blocked < 2; blocked++) {
 		struct exit e = ENTER(VIRTUAL, l2_sends, .blocked = blocked);
@@ -465,7 +471,8 @@ EXPERIMENT(virtual_exit, "NMI exiting; virtual NMIs", "Other Causes of VM Exits"
 	}
 }
 
-EXPERIMENT(virtual_pending, "NMI exiting; virtual NMIs", "Interruptibility State")
+EXPERIMENT(virtual_pending, "NMI exiting; virtual NMIs", "Interruptibility State",
+	   "nmi.virtual-not-physical exit.load.nmi-blocked-by-exit")
 {
 	for (u32 blocked = 0; blocked < 2; blocked++) {
 		struct how h = { .pin = VIRTUAL, .l2 = l2_idle, .l1 = L1_PENDING, .blocked = blocked };
@@ -479,7 +486,7 @@ EXPERIMENT(virtual_pending, "NMI exiting; virtual NMIs", "Interruptibility State
 	}
 }
 
-EXPERIMENT(virtual_iret, "NMI exiting; virtual NMIs", "Interruptibility State")
+EXPERIMENT(virtual_iret, "NMI exiting; virtual NMIs", "Interruptibility State", "nmi.virtual-iret")
 {
 	want_return(m, ENTER(VIRTUAL, l2_idle, .blocked = true), 0);
 	want_eq(m, virtually_blocked(), true);
@@ -489,7 +496,8 @@ EXPERIMENT(virtual_iret, "NMI exiting; virtual NMIs", "Interruptibility State")
 }
 
 /* L1's own blocking is gone with the entry, and virtual blocking isn't L1's. */
-EXPERIMENT(virtual_then_vmcall, "NMI exiting; virtual NMIs", "Updating Non-Register State")
+EXPERIMENT(virtual_then_vmcall, "NMI exiting; virtual NMIs", "Updating Non-Register State",
+	   "exit.load.nmi-virtual-unblocked")
 {
 	for (u32 blocked = 0; blocked < 2; blocked++) {
 		struct how h = { .pin = VIRTUAL, .l2 = l2_idle, .l1 = L1_BLOCKED, .blocked = blocked };
@@ -500,7 +508,8 @@ EXPERIMENT(virtual_then_vmcall, "NMI exiting; virtual NMIs", "Updating Non-Regis
 	}
 }
 
-EXPERIMENT(virtual_pending_inject, "NMI exiting; virtual NMIs", "Details of Vectored-Event Injection")
+EXPERIMENT(virtual_pending_inject, "NMI exiting; virtual NMIs", "Details of Vectored-Event Injection",
+	   "inject.before-pending exit.load.nmi-blocked-by-exit")
 {
 	struct how h = { .pin = VIRTUAL, .l2 = l2_idle, .l1 = L1_PENDING, .inject = INJECT_INTERRUPT };
 	struct exit e = enter_l2(m, h);
@@ -510,7 +519,8 @@ EXPERIMENT(virtual_pending_inject, "NMI exiting; virtual NMIs", "Details of Vect
 	want_blocked_by_exit(m);
 }
 
-EXPERIMENT(virtual_injected, "NMI exiting; virtual NMIs", "Details of Vectored-Event Injection")
+EXPERIMENT(virtual_injected, "NMI exiting; virtual NMIs", "Details of Vectored-Event Injection",
+	   "inject.nmi inject.nmi-blocks exit.load.nmi-virtual-unblocked")
 {
 	want_return(m, ENTER(VIRTUAL, l2_idle, .inject = INJECT_NMI), 1);
 	want_eq(m, virtually_blocked(), true);
@@ -518,7 +528,8 @@ EXPERIMENT(virtual_injected, "NMI exiting; virtual NMIs", "Details of Vectored-E
 }
 
 /* First what L1 injects, then the exit for what was pending; nothing is lost. */
-EXPERIMENT(virtual_pending_injected, "NMI exiting; virtual NMIs", "Details of Vectored-Event Injection")
+EXPERIMENT(virtual_pending_injected, "NMI exiting; virtual NMIs", "Details of Vectored-Event Injection",
+	   "inject.before-pending inject.nmi-blocks inject.once exit.info.idt-vectoring-clear")
 {
 	struct exit e = ENTER(VIRTUAL, l2_idle, .l1 = L1_PENDING, .inject = INJECT_NMI);
 
@@ -537,7 +548,7 @@ EXPERIMENT(virtual_pending_injected, "NMI exiting; virtual NMIs", "Details of Ve
 
 #define WINDOW "NMI exiting; virtual NMIs; NMI-window exiting"
 
-EXPERIMENT(window_open, WINDOW, "NMI-Window Exiting")
+EXPERIMENT(window_open, WINDOW, "NMI-Window Exiting", "nmi.window-open entry.nmi-window-open")
 {
 	struct exit e = ENTER(VIRTUAL, l2_idle, .window = true);
 
@@ -546,12 +557,12 @@ EXPERIMENT(window_open, WINDOW, "NMI-Window Exiting")
 	want_eq(m, l1_takes_nmi(), AT_ONCE);
 }
 
-EXPERIMENT(window_closed, WINDOW, "NMI-Window Exiting")
+EXPERIMENT(window_closed, WINDOW, "NMI-Window Exiting", "nmi.window-closed")
 {
 	want_return(m, ENTER(VIRTUAL, l2_idle, .window = true, .blocked = true), 0);
 }
 
-EXPERIMENT(window_after_iret, WINDOW, "Other Causes of VM Exits")
+EXPERIMENT(window_after_iret, WINDOW, "Other Causes of VM Exits", "nmi.window-after-iret nmi.virtual-iret")
 {
 	struct exit e = ENTER(VIRTUAL, l2_unblocks, .window = true, .blocked = true);
 
@@ -562,7 +573,7 @@ EXPERIMENT(window_after_iret, WINDOW, "Other Causes of VM Exits")
 }
 
 /* The window has priority; the exit leaves L1 unblocked, so the NMI is L1's. */
-EXPERIMENT(window_before_pending, WINDOW, "NMI-Window Exiting")
+EXPERIMENT(window_before_pending, WINDOW, "NMI-Window Exiting", "nmi.window-first")
 {
 	struct exit e = ENTER(VIRTUAL, l2_idle, .l1 = L1_PENDING, .window = true);
 
@@ -573,7 +584,7 @@ EXPERIMENT(window_before_pending, WINDOW, "NMI-Window Exiting")
 	want_eq(m, l1_takes_nmi(), AFTER_IRET);
 }
 
-EXPERIMENT(window_after_injected, WINDOW, "NMI-Window Exiting")
+EXPERIMENT(window_after_injected, WINDOW, "NMI-Window Exiting", "nmi.window-after-iret inject.nmi-blocks")
 {
 	struct exit e = ENTER(VIRTUAL, l2_unblocks, .window = true, .inject = INJECT_NMI);
 
@@ -621,7 +632,7 @@ static void (*const experiments[])(struct machine *m) = {
 #define ROUNDS 300u
 
 /* Those that hold alone, twice, hold after each other. The others have tests that tell of them. */
-TEST(nmi, random_order, .sdm = "Handling Multiple NMIs", .needs = WINDOW)
+TEST(nmi, random_order, .sdm = "Handling Multiple NMIs", .needs = WINDOW, .rules = "nmi.delivered nmi.exits")
 {
 	u32 good[COUNT], n = 0;
 	struct machine m;
@@ -694,7 +705,7 @@ static void hlt_plain(struct machine *m)
 	want_eq(m, nmi_count[LEVEL_L1], 0);
 }
 
-TEST(nmi, hlt_plain, .sdm = "HLT-Halt", .flags = TEST_TWO_CPUS)
+TEST(nmi, hlt_plain, .sdm = "HLT-Halt", .flags = TEST_TWO_CPUS, .rules = "nmi.hlt-wakes")
 {
 	twice(c, hlt_plain);
 }
@@ -710,7 +721,8 @@ static void hlt_exiting(struct machine *m)
 	want_return(m, enter_once(&m->v), 0);
 }
 
-TEST(nmi, hlt_exiting, .sdm = "Other Causes of VM Exits", .needs = "NMI exiting", .flags = TEST_TWO_CPUS)
+TEST(nmi, hlt_exiting, .sdm = "Other Causes of VM Exits", .needs = "NMI exiting", .flags = TEST_TWO_CPUS,
+     .rules = "nmi.hlt-exit nmi.exits")
 {
 	twice(c, hlt_exiting);
 }
@@ -724,7 +736,7 @@ static void hlt_saved(struct machine *m)
 }
 
 TEST(nmi, hlt_saved, .sdm = "Saving Non-Register State", .needs = "NMI exiting; activity state HLT",
-     .flags = TEST_TWO_CPUS)
+     .flags = TEST_TWO_CPUS, .rules = "exit.save.activity")
 {
 	twice(c, hlt_saved);
 }

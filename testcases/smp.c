@@ -267,30 +267,35 @@ static void check_init(bool others, bool x2apic, u32 look)
 	check_inits(others, x2apic, look, 1);
 }
 
-TEST(smp, init_one, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS)
+TEST(smp, init_one, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS,
+     .rules = "smp.init-sipi smp.init-registers")
 {
 	check_init(false, false, LOOK_AT_STATE);
 }
 
-TEST(smp, init_others, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS)
+TEST(smp, init_others, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS,
+     .rules = "smp.init-sipi smp.init-all smp.init-registers")
 {
 	check_init(true, false, LOOK_AT_STATE);
 }
 
 /* However many: the CPU waits for a SIPI after each, and nobody else notices. */
-TEST(smp, init_flood, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS)
+TEST(smp, init_flood, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS,
+     .rules = "smp.init-repeated smp.init-all")
 {
 	check_inits(true, false, LOOK_AT_STATE, FLOOD);
 }
 
 /* "The CD and NW flags are unchanged": they are 0 before. */
-TEST(smp, init_keeps_cache_mode, .sdm = "Processor State After Reset", .flags = TEST_TWO_CPUS)
+TEST(smp, init_keeps_cache_mode, .sdm = "Processor State After Reset", .flags = TEST_TWO_CPUS,
+     .rules = "smp.init-cache-mode")
 {
 	check_init(true, false, LOOK_AT_CACHE_MODE);
 }
 
 /* EDX tells what CPU it is, as CPUID does. */
-TEST(smp, init_gives_signature, .sdm = "Processor State After Reset", .flags = TEST_TWO_CPUS)
+TEST(smp, init_gives_signature, .sdm = "Processor State After Reset", .flags = TEST_TWO_CPUS,
+     .rules = "smp.init-signature")
 {
 	check_init(true, false, LOOK_AT_SIGNATURE);
 }
@@ -343,7 +348,8 @@ static bool init_in_root(u32 *started)
 }
 
 /* "The INIT signal is blocked whenever a logical processor is in VMX root operation." */
-TEST(smp, init_blocked_in_root, .sdm = "Restrictions on VMX Operation", .flags = TEST_TWO_CPUS)
+TEST(smp, init_blocked_in_root, .sdm = "Restrictions on VMX Operation", .flags = TEST_TWO_CPUS,
+     .rules = "vmcs.init-blocked smp.init-root")
 {
 	u32 started;
 
@@ -351,7 +357,8 @@ TEST(smp, init_blocked_in_root, .sdm = "Restrictions on VMX Operation", .flags =
 }
 
 /* Blocked, not lost: VMXOFF unblocks it, and a SIPI starts the CPU. */
-TEST(smp, init_waits_for_vmxoff, .sdm = "VMXOFF-Leave VMX Operation", .flags = TEST_TWO_CPUS)
+TEST(smp, init_waits_for_vmxoff, .sdm = "VMXOFF-Leave VMX Operation", .flags = TEST_TWO_CPUS,
+     .rules = "smp.init-at-vmxoff insn.vmxoff.unblocks-init")
 {
 	u32 started;
 
@@ -406,7 +413,7 @@ static void take_inits_in_l2(struct cpu *c, void *arg)
 }
 
 /* An exit for each, and nothing is left of them: not for L2, nor for the time after VMXOFF. */
-TEST(smp, init_exits_from_l2, .sdm = "Other Causes of VM Exits", .flags = TEST_TWO_CPUS)
+TEST(smp, init_exits_from_l2, .sdm = "Other Causes of VM Exits", .flags = TEST_TWO_CPUS, .rules = "intr.init")
 {
 	u32 last = cpu_count - 1;
 
@@ -429,19 +436,20 @@ TEST(smp, init_exits_from_l2, .sdm = "Other Causes of VM Exits", .flags = TEST_T
 }
 
 /* CPU 0 stays in x2APIC mode: the way back is through "disabled", which not every host comes back from (Bochs). */
-TEST_LAST(smp, init_one_x2apic, .sdm = "Typical BSP Initialization Sequence", .needs = "x2APIC", .flags = TEST_TWO_CPUS)
+TEST_LAST(smp, init_one_x2apic, .sdm = "Typical BSP Initialization Sequence", .needs = "x2APIC", .flags = TEST_TWO_CPUS,
+	  .rules = "smp.init-sipi")
 {
 	check_init(false, true, LOOK_AT_STATE);
 }
 
 TEST_LAST(smp, init_others_x2apic, .sdm = "Typical BSP Initialization Sequence", .needs = "x2APIC",
-	  .flags = TEST_TWO_CPUS)
+	  .flags = TEST_TWO_CPUS, .rules = "smp.init-sipi smp.init-all")
 {
 	check_init(true, true, LOOK_AT_STATE);
 }
 
 TEST_LAST(smp, init_keeps_x2apic, .sdm = "x2APIC States After Reset and INIT", .needs = "x2APIC",
-	  .flags = TEST_TWO_CPUS)
+	  .flags = TEST_TWO_CPUS, .rules = "smp.init-x2apic")
 {
 	check_init(true, true, LOOK_AT_X2APIC);
 }

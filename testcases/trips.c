@@ -96,7 +96,8 @@ static void fail(struct vcpu *v)
 	vmwrite(VMCS_guest_rflags, flags);
 }
 
-TEST(vmx, fields_through_trips, .sdm = "Software Use of Virtual-Machine Control Structures")
+TEST(vmx, fields_through_trips, .sdm = "Software Use of Virtual-Machine Control Structures",
+     .rules = "vmcs.fields-survive vmcs.active-several")
 {
 	struct vcpu other, v;
 	struct model mine, theirs;

@@ -29,14 +29,14 @@ static void check_root_fixed(struct cpu *c, u32 opt)
 	expect_out(o, out_fault(VEC_GP, 0));
 }
 
-TEST(vmx, root_cr0_pg_fixed, .sdm = "Restrictions on VMX Operation", .flags = TEST_I386)
+TEST(vmx, root_cr0_pg_fixed, .sdm = "Restrictions on VMX Operation", .flags = TEST_I386, .rules = "vmcs.root-cr0-fixed")
 {
 	check_root_fixed(c, 0);
 }
 
 /* "Unrestricted guest" frees PE and PG in VMX non-root operation only. */
 TEST(vmx, root_cr0_pg_fixed_after_unrestricted, .sdm = "Restrictions on VMX Operation",
-     .opt = OPT_ept | OPT_unrestricted, .flags = TEST_I386)
+     .opt = OPT_ept | OPT_unrestricted, .flags = TEST_I386, .rules = "vmcs.root-cr0-fixed")
 {
 	check_root_fixed(c, OPT_ept | OPT_unrestricted);
 }
@@ -50,7 +50,8 @@ static ulong l2_clear_pg(ulong cr0)
 }
 
 /* Without "unrestricted guest" PE and PG are fixed in VMX non-root operation too: #GP in L2. */
-TEST(vmx, guest_cr0_pg_fixed, .sdm = "Restrictions on VMX Operation", .flags = TEST_I386)
+TEST(vmx, guest_cr0_pg_fixed, .sdm = "Restrictions on VMX Operation", .flags = TEST_I386,
+     .rules = "vmcs.guest-cr0-fixed")
 {
 	struct vcpu v;
 	struct exit e;

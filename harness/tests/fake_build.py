@@ -16,7 +16,7 @@ _BASE = 0x100000
 
 def record(name: str, *, flags: int = 0, opt: int = 0, sdm: str = "EPT Violations", needs: str = "enable EPT") -> bytes:
     area, test = name.split("/")
-    return RECORD.pack(area.encode(), test.encode(), sdm.encode(), needs.encode(), opt, flags)
+    return RECORD.pack(area.encode(), test.encode(), sdm.encode(), needs.encode(), opt, flags, 0)
 
 
 def records() -> bytes:
