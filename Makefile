@@ -107,6 +107,10 @@ bochs-fixes: ## the same with our patches, for stacks with Linux KVM (made by it
 breaks: deps ## makes wrong changes in a copy of the tree and sees each one noticed
 	$(PYTHON) -m harness.breaks $(ARGS)
 
+.PHONY: mutants
+mutants: deps ## makes wrong changes to xmhf-nest in a copy of the tree and sees lhv notice each one; half an hour
+	$(PYTHON) -m harness.mutants $(ARGS)
+
 C_FILES = $(shell git ls-files '*.c' '*.h')
 C_SOURCES = $(shell git ls-files 'lib/core/*.c' 'lib/dev/*.c' 'lhv/*.c' 'xmhf-nest/*.c' 'testcases/*.c' 'unit/*.c')
 

@@ -9,14 +9,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = ROOT / "testcases" / "breaks.toml"
 SCRATCH = ROOT / "build" / "breaks"
-TREE = SCRATCH / "tree"
 MODEL = "corei7_haswell_4770"
 TIMEOUT = 300  # seconds for one build and run
 
@@ -45,12 +46,13 @@ def apply(brk: Break, tree: Path) -> str:
     return before
 
 
-def copy_tree() -> None:
+def copy_tree(tree: Path) -> None:
+    """The working tree as it is now, without what was built."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True
     ).stdout.decode()
     for name in filter(None, listed.split("\0")):
-        source, target = ROOT / name, TREE / name
+        source, target = ROOT / name, tree / name
         if not source.is_file():
             continue
         # Equal files keep their time, so that a second run builds only what changed.
@@ -59,33 +61,35 @@ def copy_tree() -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
         target.touch()
-    wanted = {TREE / name for name in listed.split("\0")}
-    for path in TREE.rglob("*"):
-        if path.is_file() and path not in wanted and path.relative_to(TREE).parts[0] != "build":
+    wanted = {tree / name for name in listed.split("\0")}
+    for path in tree.rglob("*"):
+        if path.is_file() and path not in wanted and path.relative_to(tree).parts[0] != "build":
             path.unlink()
 
 
-def verdicts_of(brk: Break, stack: str) -> dict[str, str]:
-    """Runs the changed tree; ids and verdicts."""
-    report = SCRATCH / "report.json"
+def results_of(options: Sequence[str], tree: Path, stack: str) -> list[dict[str, Any]]:
+    """Runs the tree as it is. ValueError if nothing comes out, for example because it isn't valid code."""
+    report = tree.parent / "report.json"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "run_tests.py", "--stack", stack, "--cpu-model", MODEL, "--json", str(report), *brk.run]
-    if "--cpus" not in brk.run:
+    command = [sys.executable, "run_tests.py", "--stack", stack, "--cpu-model", MODEL, "--json", str(report), *options]
+    if "--cpus" not in options:
         command += ["--cpus", "1"]
-    done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, timeout=TIMEOUT)
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=TIMEOUT)
     if not report.exists() or not report.stat().st_size:
         raise ValueError(f"no report, exit status {done.returncode}: {done.stderr.strip()[-400:]}")
-    return {r["id"]: r["verdict"] for r in json.loads(report.read_text())["results"]}
+    results: list[dict[str, Any]] = json.loads(report.read_text())["results"]
+    return results
 
 
 def check(brk: Break, stack: str) -> str:
     """Empty if a verdict turned BAD, else what happened instead."""
-    before = apply(brk, TREE)
+    tree = SCRATCH / "tree"
+    before = apply(brk, tree)
     try:
-        verdicts = verdicts_of(brk, stack)
+        results = results_of(brk.run, tree, stack)
     finally:
-        (TREE / brk.file).write_text(before)
-    of_interest = {i: v for i, v in verdicts.items() if fnmatchcase(i, brk.bad)}
+        (tree / brk.file).write_text(before)
+    of_interest = {r["id"]: r["verdict"] for r in results if fnmatchcase(r["id"], brk.bad)}
     if not of_interest:
         return f"no result matches {brk.bad}"
     if "BAD" in of_interest.values():
@@ -102,7 +106,7 @@ def main() -> int:
     if not breaks:
         print(f"no change has {args.name!r} in its name", file=sys.stderr)
         return 2
-    copy_tree()
+    copy_tree(SCRATCH / "tree")
     failed = 0
     print("KTAP version 1", f"1..{len(breaks)}", sep="\n")
     for number, brk in enumerate(breaks, 1):
