@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -30,12 +29,12 @@ def abstains(row: Row) -> bool:
 def family(stack: str) -> str:
     """Whose code it is that is judged: versions, CPU models and builds of one program aren't independent votes."""
     host, _, layer = stack.partition("/")
-    name = layer or re.split("[@:]", host)[0]
+    name = layer or re.split("[@:]", host.rpartition("=")[2])[0]  # compare's REPORT=STACK
     return "kvm" if re.match("(qemu-)?kvm", name) else re.sub(r"(-i386)?(\+disk)?$", "", name)
 
 
-def majority(votes: Mapping[str, str]) -> str | None:
-    """votes: verdicts by stack. What more than half of the families say; one that is divided divides its vote. None: a tie."""
+def counted(votes: Mapping[str, str]) -> dict[str, Fraction]:
+    """votes: verdicts by stack. What each verdict gets: a vote of each family, and one that is divided divides it."""
     families: dict[str, list[str]] = {}
     for stack, verdict in votes.items():
         families.setdefault(family(stack), []).append(verdict)
@@ -43,8 +42,14 @@ def majority(votes: Mapping[str, str]) -> str | None:
     for verdicts in families.values():
         for verdict in verdicts:
             counts[verdict] = counts.get(verdict, Fraction(0)) + Fraction(1, len(verdicts))
+    return counts
+
+
+def majority(votes: Mapping[str, str]) -> str | None:
+    """What more than half of the families say; None: a tie."""
+    counts = counted(votes)
     best = max(counts, key=lambda v: counts[v], default=None)
-    return best if best is not None and 2 * counts[best] > len(families) else None
+    return best if best is not None and 2 * counts[best] > sum(counts.values()) else None
 
 
 def below_of(stack: str, stacks: Mapping[str, Row]) -> str:
@@ -125,8 +130,8 @@ def vote_text(row: Row) -> str:
     if not row["disagree"]:
         return "no vote against another"
     if row["majority"] is None:
-        votes = [v for s, v in zip(row["stacks"], row["verdicts"]) if s not in row["abstain"]]
-        return "tie: " + ", ".join(f"{n} {v}" for v, n in Counter(votes).most_common())
+        counts = counted({s: v for s, v in zip(row["stacks"], row["verdicts"]) if s not in row["abstain"]})
+        return "tie: " + ", ".join(f"{n} {v}" for v, n in sorted(counts.items(), key=lambda c: -c[1]))
     return f"odd one out: {', '.join(row['odd'])}"
 
 
