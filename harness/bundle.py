@@ -106,7 +106,7 @@ def _machine(engine: Engine, case: Case, disks: list[bytes], text: str, settings
 def _run(
     engine: Engine, case: Case, request: Request, disks: list[bytes], text: str, settings: Settings
 ) -> tuple[Watched, list[Row]]:
-    listener = LhvListener(request, engine.last_words)
+    listener = LhvListener(request, engine.last_words, engine.patience)
     with boot_folder(settings.keep, case.group) as scratch:
         machine = _machine(engine, case, disks, text, settings, scratch)
         work = scratch / "run"

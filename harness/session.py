@@ -71,12 +71,16 @@ _WORDS_MAX = 1000  # bytes; a layer's line isn't longer
 
 
 class LhvListener:
-    """Feeds a transcript. last_words: what tells that a layer below died, after which it may just halt."""
+    """Feeds a transcript. last_words: what tells that a layer below died, after which it may just halt.
+    patience: seconds that the layers below may take to end when lhv is done."""
 
-    def __init__(self, request: Request, last_words: Callable[[bytes], End | None] = lambda data: None):
+    def __init__(
+        self, request: Request, last_words: Callable[[bytes], End | None] = lambda data: None, patience: float = 2.0
+    ):
         self.transcript = Transcript(request)
         self._reader = LineReader()
         self._last_words = last_words
+        self._patience = patience
         self._size = 0
         self._since = b""  # the last of what came after lhv's last line
         self._dead = False
@@ -88,7 +92,7 @@ class LhvListener:
     @property
     def grace(self) -> float:
         """lhv's last act is to end the machine; a layer writes a dump before it does."""
-        return 4.0 if self._dead else 2.0
+        return max(4.0, self._patience) if self._dead else self._patience
 
     @property
     def progress(self) -> int:
@@ -224,7 +228,7 @@ def _token(name: str, items: Sequence[Item], first: int) -> str:
 
 
 def _run_boot(engine: Engine, request: Request, settings: Settings, name: str, out: GroupRun) -> int | None:
-    listener = LhvListener(request, engine.last_words)
+    listener = LhvListener(request, engine.last_words, engine.patience)
     t = listener.transcript
     text = cmdline(request, settings, engine.exit_word)
     machine = Boot(request.cpus, settings.kernel(request.arch), text, memory_mb=settings.memory_mb)

@@ -44,6 +44,11 @@ class Engine(ABC):
         return ""
 
     @property
+    def patience(self) -> float:
+        """Seconds from lhv's last line to the machine's end; what layers below say meanwhile counts."""
+        return 2.0
+
+    @property
     def slowness(self) -> float:
         """How many times as long everything takes, compared with the emulator alone; for timeouts."""
         return 1.0

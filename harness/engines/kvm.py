@@ -46,6 +46,10 @@ class KvmEngine(Engine):
         return self.title
 
     @property
+    def patience(self) -> float:
+        return 30.0  # the kernel's log is still to come, and what KVM says when its machine goes
+
+    @property
     def slowness(self) -> float:
         return 4.0
 
