@@ -16,7 +16,7 @@ from harness.cases import Item
 from harness.errors import EnvironmentProblem
 
 SECTION = ".lhv_tests"
-RECORD = struct.Struct("<16s64s96s96sIIQ")
+RECORD = struct.Struct("<16s64s96s128sIIQ")
 
 CANARY, TWO_CPUS, I386_ONLY, AMD64_ONLY, BENCH = 1, 2, 4, 8, 16
 

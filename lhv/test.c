@@ -130,12 +130,20 @@ static void merge_parts(void)
 	}
 }
 
+static const struct test_info *running;
+
+const char *test_rules(void)
+{
+	return running && running->rules ? running->rules : "";
+}
+
 void run_test(struct cpu *c, u32 n)
 {
 	const struct test_info *t = &lhv_tests_start[n];
 	static char missing[80];
 
 	if (c->number == 0) {
+		running = t;
 		result_init(&result, "test/%s/%s", t->area, t->name);
 		find_missing(t, missing, sizeof(missing));
 		if (missing[0])

@@ -28,16 +28,16 @@
 struct test_info {
 	char area[16];
 	char name[64];
-	char sdm[96];   /* title of the SDM's section */
-	char needs[96]; /* capabilities, separated by "; " */
-	u32 opt;        /* option bits whose capabilities it needs too, and that test_vcpu turns on */
+	char sdm[96];    /* title of the SDM's section */
+	char needs[128]; /* capabilities, separated by "; " */
+	u32 opt;         /* option bits whose capabilities it needs too, and that test_vcpu turns on */
 	u32 flags;
 	union {
 		const char *rules; /* NULL: it judges none of the SDM's */
 		u64 rules_address;
 	};
 };
-_Static_assert(sizeof(struct test_info) == 288, "harness/ reads this");
+_Static_assert(sizeof(struct test_info) == 320, "harness/ reads this");
 
 typedef void test_fn(struct cpu *c);
 
@@ -56,6 +56,8 @@ extern test_fn *const lhv_test_fns_start[];
 
 /* Runs test number n of the image; all CPUs call it together. Prints its result. */
 void run_test(struct cpu *c, u32 n);
+/* The rules of the test that runs, "" if it has none. */
+const char *test_rules(void);
 /* How it ended, on CPU 0 after run_test. */
 enum verdict test_verdict(void);
 
