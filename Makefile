@@ -111,6 +111,11 @@ breaks: deps ## makes wrong changes in a copy of the tree and sees each one noti
 mutants: deps ## makes wrong changes to xmhf-nest in a copy of the tree and sees lhv notice each one; half an hour
 	$(PYTHON) -m harness.mutants $(ARGS)
 
+.PHONY: coverage
+coverage: deps ## counts which lines of xmhf-nest's nested code the suite executes
+	@$(build) products xmhf-nest-coverage
+	$(PYTHON) -m harness.coverage $(ARGS)
+
 C_FILES = $(shell git ls-files '*.c' '*.h')
 C_SOURCES = $(shell git ls-files 'lib/core/*.c' 'lib/dev/*.c' 'lhv/*.c' 'xmhf-nest/*.c' 'testcases/*.c' 'unit/*.c')
 

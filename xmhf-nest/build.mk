@@ -72,3 +72,22 @@ $(NEST_COSTLY_DIR)/$(1)/xmhf-nest/xmhf-nest-amd64.elf: $(NEST_COSTLY_DIR)/$(1)/x
 -include $$(patsubst %.o,%.d,$$(NEST_COSTLY_OBJ_$(1)))
 endef
 $(foreach c,$(NEST_CLASSES),$(eval $(call nest_costly,$(c))))
+
+# For seeing which lines lhv makes L0 execute (harness/coverage.py): counters in memory, which nobody writes out. Less optimized, so
+# that lines stay apart.
+NEST_COVERAGE_DIR := $(NEST_DIR)/coverage
+NEST_COVERAGE_CFLAGS := $(filter-out -O3,$(NEST_CFLAGS)) -O1 -fprofile-arcs -ftest-coverage -fprofile-info-section -fprofile-update=single
+.PHONY: xmhf-nest-coverage
+xmhf-nest-coverage: $(NEST_COVERAGE_DIR)/xmhf-nest/xmhf-nest-amd64.elf
+
+NEST_COVERAGE_OBJ := $(NEST_C:%.c=$(NEST_COVERAGE_DIR)/%.o)
+$(NEST_COVERAGE_DIR)/%.o: %.c $(NEST_DIR)/flags xmhf-nest/build.mk
+	@mkdir -p $(@D)
+	$(CC) $(NEST_COVERAGE_CFLAGS) $(NEST_CFLAGS_amd64) -c -o $@ $<
+$(NEST_COVERAGE_DIR)/xmhf-nest/xmhf-nest-amd64.debug: $(NEST_COVERAGE_OBJ) $(filter %.asm.o,$(NEST_OBJ_amd64)) xmhf-nest/link.ld
+	@mkdir -p $(@D)
+	@ln -sfn ../../lhv $(NEST_COVERAGE_DIR)/lhv && ln -sfn ../../tables.json $(NEST_COVERAGE_DIR)/tables.json
+	$(CC) $(NEST_LINK) $(NEST_LD_amd64) -Wl,--defsym=nest_base=$(NEST_BASE_amd64) -Wl,--defsym=__gcov_merge_add=0 -Wl,-T,xmhf-nest/link.ld -o $@ $(filter %.o,$^)
+$(NEST_COVERAGE_DIR)/xmhf-nest/xmhf-nest-amd64.elf: $(NEST_COVERAGE_DIR)/xmhf-nest/xmhf-nest-amd64.debug
+	$(OBJCOPY) --strip-all -O elf32-i386 $< $@
+-include $(NEST_COVERAGE_OBJ:.o=.d)
