@@ -69,7 +69,7 @@ class Expectations:
     lacks: frozenset[str] = frozenset()  # of a layer: capabilities that it rightly doesn't offer
     offers: frozenset[str] = frozenset()  # of a layer: its own, that no CPU has
     layer_options: tuple[str, ...] = ()  # of an engine: what a layer of ours must be told to run on it
-    like: str = ""  # of a layer: another one's file that holds as well
+    like: str = ""  # another host's file that holds as well
 
     def over(self, below: Expectations) -> Expectations:
         """This layer's data on top of that of what it runs on: L2 is executed by the same CPU."""
@@ -82,8 +82,9 @@ class Expectations:
         """Another line of the same host's data holds too, but for what this one hides."""
         left = tuple(replace(k, hidden=k.hidden + self.hidden) for k in other.known)
         return replace(
-            self, known=self.known + left, hidden=self.hidden + other.hidden, lacks=self.lacks | other.lacks,
-            offers=self.offers | other.offers,
+            self, absent={**other.absent, **self.absent}, known=self.known + left, hidden=self.hidden + other.hidden,
+            lacks=self.lacks | other.lacks, offers=self.offers | other.offers,
+            layer_options=other.layer_options + self.layer_options,
         )  # fmt: skip
 
     def below_unknown(self) -> Expectations:
