@@ -31,6 +31,8 @@ void entry_reset(struct entry *t)
 {
 	vcpu_write_guest_state(&t->v);
 	guest(&t->v, l2_nothing, 0);
+	/* Unusable; so that a row that makes it usable is wrong for its own reason only. */
+	vmwrite(VMCS_guest_ldtr_limit, 0xffff);
 	vmwrite(VMCS_preemption_timer_value, 0);
 	if (t->shape)
 		t->shape(t);
@@ -184,6 +186,7 @@ bool entry_begin(struct entry *t, struct cpu *c, u32 opt, void (*shape)(struct e
 	vcpu_write_controls(&t->v);
 	t->shape = shape;
 	t->judged = 0;
+	t->pae_root = 0;
 	entry_reset(t);
 	return enters(t);
 }

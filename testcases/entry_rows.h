@@ -51,7 +51,8 @@ struct entry {
 	struct vcpu v;
 	/* Makes the guest what it shall be, beyond vcpu_write_guest_state(); NULL: nothing. */
 	void (*shape)(struct entry *t);
-	u64 judged; /* bit per word of the test's rules */
+	u64 pae_root; /* entry_shapes.c: CR3 of a guest with PAE paging under a 64-bit host; 0: not made yet */
+	u64 judged;   /* bit per word of the test's rules */
 };
 
 #define ROW(t, rule, end, ...) \
