@@ -100,9 +100,11 @@ void apic_timer_start(u64 shortest)
 {
 	u32 ticks = timer_per_ms * (1000 / TIMER_HZ);
 
-	/* TSC ticks into the timer's, which may be longer; a power of two is near enough. */
+	/* TSC ticks into the timer's, which may be longer or shorter; a power of two is near enough. */
 	for (u64 tsc = tsc_per_ms; tsc >> 1 >= timer_per_ms && timer_per_ms; tsc >>= 1)
 		shortest >>= 1;
+	for (u64 tsc = tsc_per_ms; tsc < timer_per_ms && tsc; tsc <<= 1)
+		shortest <<= 1;
 	if (shortest > ticks)
 		ticks = shortest >> 31 ? 0x7fffffffu : (u32)shortest;
 	apic_write(REG_LVT_TIMER, LVT_PERIODIC | (IRQ_VECTOR + IRQ_TIMER));
