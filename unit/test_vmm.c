@@ -15,6 +15,7 @@ static const char *parse(struct job *job, const char *what)
 {
 	memset(text, 0, sizeof(text));
 	memcpy(text, what, strlen(what));
+	text[JOB_BYTES] = 'x'; /* whatever is behind it */
 	return job_parse(job, text);
 }
 
@@ -59,10 +60,19 @@ static void job_bad(void)
 		"lhv-job 1\nkernel 32 1\nmodule 1 1\nend\n",
 		"kernel 32 1\nend\n",
 	};
+	char nine[256], copy[300];
 	struct job j;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		CHECK(parse(&j, bad[i]));
+	strcpy(nine, "lhv-job 1\nkernel 32 1\n");
+	for (int i = 0; i < JOB_MODULES_MAX + 1; i++) {
+		snprintf(copy, sizeof(copy), "%send\n", nine);
+		CHECK(!parse(&j, copy) == (i <= JOB_MODULES_MAX));
+		strcat(nine, "module 40 1\n");
+	}
+	snprintf(copy, sizeof(copy), "%send\n", nine);
+	CHECK(parse(&j, copy));
 	memset(text, 'x', JOB_BYTES);
 	CHECK(job_parse(&j, text));
 }
@@ -174,6 +184,7 @@ static void multiboot_bad(void)
 	struct blob k = elf64();
 	struct boot_state s;
 	static char longer[70000];
+	Elf64_Phdr low;
 
 	CHECK(multiboot_load((struct guest_memory){ guest, 1 << 20 }, k, NULL, 0, &s));
 	put_header(0x180, 3);
@@ -181,6 +192,11 @@ static void multiboot_bad(void)
 	CHECK(multiboot_load(memory(), k, NULL, 0, &s));
 	k = elf64();
 	k.size = 0x200; /* cut off */
+	CHECK(multiboot_load(memory(), k, NULL, 0, &s));
+	k = elf64();
+	memcpy(&low, file + 64, sizeof(low));
+	low.p_paddr = 0x1ff00; /* where the boot information goes */
+	memcpy(file + 64, &low, sizeof(low));
 	CHECK(multiboot_load(memory(), k, NULL, 0, &s));
 	k = elf64();
 	file[0] = 0; /* no ELF file */
@@ -256,6 +272,7 @@ static void device_i8042(void)
 	devices_out(&d, 0x60, 0x1c, 1);
 	CHECK((devices_in(&d, 0x64, 1) & 0x21) == 0x01 && irq[IRQ_KEYBOARD]);
 	CHECK(devices_in(&d, 0x60, 1) == 0x1c && !irq[IRQ_KEYBOARD]);
+	CHECK(!(devices_in(&d, 0x64, 1) & 1));
 	devices_out(&d, 0x64, 0xd3, 1);
 	devices_out(&d, 0x60, 0x09, 1);
 	CHECK((devices_in(&d, 0x64, 1) & 0x21) == 0x21 && irq[IRQ_MOUSE] && !irq[IRQ_KEYBOARD]);
