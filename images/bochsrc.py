@@ -58,6 +58,8 @@ def bochsrc(
         f"cpu: model={model}, count={cpus}, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs=0"
         + (f", msrs={quoted(msrs)}" if msrs is not None else ""),
         "clock: sync=none, time0=1700000000",
+        # Its timer follows the host's clock by default.
+        "vga: extension=vbe, update_freq=5, realtime=0",
         "ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14",
         "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15",
     ]
