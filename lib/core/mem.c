@@ -3,17 +3,16 @@
 
 /* Compiled with -fno-tree-loop-distribute-patterns (gcc) or -fno-builtin, lest memset becomes a call of memset. */
 
-/* A register's width at a time, where both are aligned to it. */
-typedef ulong word __attribute__((may_alias));
+/* A register's width at a time; where it lies makes no difference to an x86 CPU, and none to what a copy costs. */
+typedef ulong word __attribute__((may_alias, aligned(1)));
 
 void *memcpy(void *to, const void *from, size_t n)
 {
 	u8 *t = to;
 	const u8 *f = from;
 
-	if (!(((ulong)t | (ulong)f) & (sizeof(word) - 1)))
-		for (; n >= sizeof(word); n -= sizeof(word), t += sizeof(word), f += sizeof(word))
-			*(word *)t = *(const word *)f;
+	for (; n >= sizeof(word); n -= sizeof(word), t += sizeof(word), f += sizeof(word))
+		*(word *)t = *(const word *)f;
 	while (n--)
 		*t++ = *f++;
 	return to;
@@ -36,9 +35,8 @@ void *memset(void *to, int byte, size_t n)
 	u8 *t = to;
 	word all = (u8)byte * (~(word)0 / 255); /* the byte in every place */
 
-	if (!((ulong)t & (sizeof(word) - 1)))
-		for (; n >= sizeof(word); n -= sizeof(word), t += sizeof(word))
-			*(word *)t = all;
+	for (; n >= sizeof(word); n -= sizeof(word), t += sizeof(word))
+		*(word *)t = all;
 	while (n--)
 		*t++ = (u8)byte;
 	return to;
