@@ -30,9 +30,9 @@ u64 unit_random(void)
 int main(void)
 {
 	static const struct unit_case *const files[] = {
-		check_cases,      check_model_cases, cmdline_cases, decode_cases, ept_cases,    ept02_cases,
-		ept12_cases,      fmt_cases,         line_cases,    lru_cases,    memmap_cases, misc_cases,
-		msr_bitmap_cases, mtrr_cases,        paging_cases,  route_cases,  vmcs_cases,   vmcs12_cases, vmm_cases,
+		check_cases,  check_model_cases, cmdline_cases, decode_cases, ept_cases,  ept02_cases,      ept12_cases,
+		fmt_cases,    line_cases,        lru_cases,     memmap_cases, misc_cases, msr_bitmap_cases, mtrr_cases,
+		paging_cases, route_cases,       vmcs_cases,    vmcs12_cases, vmm_cases,
 	};
 	u32 total = 0, number = 0, bad = 0;
 
