@@ -14,7 +14,7 @@ static char text[JOB_BYTES + 1];
 static const char *parse(struct job *job, const char *what)
 {
 	memset(text, 0, sizeof(text));
-	memcpy(text, what, strlen(what));
+	memcpy(text, what, strlen(what) + 1);
 	text[JOB_BYTES] = 'x'; /* whatever is behind it */
 	return job_parse(job, text);
 }

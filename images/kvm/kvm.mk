@@ -16,3 +16,10 @@ $(KVM_DIR)/%.o: images/kvm/vmm/%.c images/kvm/kvm.mk
 $(KVM_DIR)/vmm: $(patsubst images/kvm/vmm/%.c,$(KVM_DIR)/%.o,$(KVM_C))
 	$(CC) -static -pthread -s -o $@ $^
 -include $(patsubst images/kvm/vmm/%.c,$(KVM_DIR)/%.d,$(KVM_C))
+
+PATCH :=
+LINE := 6.1
+.PHONY: kvm-patched
+kvm-patched: ## builds KVM of a Debian kernel with PATCH="FILE ..." (LINE=6.1 VERSION=...) to be run in Bochs
+	$(call need,kernel)
+	$(PYTHON) images/kvm/patched.py --line $(LINE) $(if $(VERSION),--version $(VERSION)) $(ARGS) $(PATCH)
