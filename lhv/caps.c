@@ -73,7 +73,10 @@ static const struct {
 	{ "single-context INVVPID", VPID_CAP_SINGLE },
 	{ "all-context INVVPID", VPID_CAP_ALL },
 	{ "single-context-retaining-globals INVVPID", VPID_CAP_SINGLE_GLOBALS },
+	{ "EPTP switching", 0 },
 	{ "activity state HLT", 0 },
+	{ "activity state shutdown", 0 },
+	{ "activity state wait-for-SIPI", 0 },
 	{ "SYSCALL MSRs", 0 },
 	{ "x2APIC", 0 },
 	{ "private pages of xmhf-nest", 0 },
@@ -110,6 +113,12 @@ static bool special_have(const char *name)
 		return vmx_present;
 	if (!strcmp(name, "activity state HLT"))
 		return vmx_caps.misc >> 6 & 1;
+	if (!strcmp(name, "activity state shutdown"))
+		return vmx_caps.misc >> 7 & 1;
+	if (!strcmp(name, "activity state wait-for-SIPI"))
+		return vmx_caps.misc >> 8 & 1;
+	if (!strcmp(name, "EPTP switching"))
+		return cap_have("enable VM functions") && msr_read(MSR_VMX_VMFUNC) & VMFUNC_EPTP_SWITCHING;
 	if (!strcmp(name, "SYSCALL MSRs"))
 		return syscall_msrs_present();
 	if (!strcmp(name, "x2APIC"))

@@ -24,6 +24,7 @@
 #define CR4_PCIDE 0x20000u
 #define CR4_SMEP 0x100000u
 #define CR4_SMAP 0x200000u
+#define CR4_CET 0x800000u
 
 #define DR7_FIXED 0x400u
 
