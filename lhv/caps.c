@@ -6,6 +6,7 @@
 #include "lhv/disk.h"
 #include "lhv/ps2.h"
 #include "lhv/vmx.h"
+#include "x86/cr.h"
 #include "x86/msr.h"
 #include "x86/nest_call.h"
 
@@ -13,6 +14,7 @@ struct vmx_caps vmx_caps;
 bool vmx_present;
 static bool x2apic_present;
 
+#define CPUID_1_ECX_MONITOR (1u << 3)
 #define CPUID_1_ECX_VMX (1u << 5)
 #define CPUID_1_ECX_X2APIC (1u << 21)
 
@@ -78,6 +80,9 @@ static const struct {
 	{ "activity state shutdown", 0 },
 	{ "activity state wait-for-SIPI", 0 },
 	{ "SYSCALL MSRs", 0 },
+	{ "CR4.OSXSAVE", 0 },
+	{ "CR4.SMXE", 0 },
+	{ "MONITOR and MWAIT", 0 },
 	{ "x2APIC", 0 },
 	{ "private pages of xmhf-nest", 0 },
 	{ "PS/2 controller", 0 },
@@ -107,6 +112,14 @@ static bool syscall_msrs_present(void)
 	return true;
 }
 
+static bool monitor_present(void)
+{
+	u32 r[4];
+
+	cpuid_raw(1, 0, r);
+	return r[2] & CPUID_1_ECX_MONITOR;
+}
+
 static bool special_have(const char *name)
 {
 	if (!strcmp(name, "VMX"))
@@ -121,6 +134,13 @@ static bool special_have(const char *name)
 		return cap_have("enable VM functions") && msr_read(MSR_VMX_VMFUNC) & VMFUNC_EPTP_SWITCHING;
 	if (!strcmp(name, "SYSCALL MSRs"))
 		return syscall_msrs_present();
+	/* VMX operation allows the bits of CR4 that the CPU has. */
+	if (!strcmp(name, "CR4.OSXSAVE"))
+		return vmx_caps.cr4_fixed1 & CR4_OSXSAVE;
+	if (!strcmp(name, "CR4.SMXE"))
+		return vmx_caps.cr4_fixed1 & CR4_SMXE;
+	if (!strcmp(name, "MONITOR and MWAIT"))
+		return monitor_present();
 	if (!strcmp(name, "x2APIC"))
 		return x2apic_present;
 	if (!strcmp(name, "private pages of xmhf-nest"))

@@ -3,6 +3,7 @@
 #include "core/fmt.h"
 #include "core/mem.h"
 #include "lhv/guest.h"
+#include "testcases/judge.h"
 #include "x86/seg.h"
 
 #define CHANGES_MAX 12
@@ -134,34 +135,12 @@ static void describe_row(const char *rule, const struct entry_change *c, char *t
 	}
 }
 
-/* Position of the rule in the test's list; 64 if it isn't there. */
-static u32 position(const char *rule)
-{
-	const char *list = test_rules();
-	u32 n = 0;
-
-	for (; list && *list && n < 64; n++) {
-		size_t length = 0;
-
-		while (list[length] && list[length] != ' ')
-			length++;
-		if (strlen(rule) == length && !memcmp(rule, list, length))
-			return n;
-		list += length;
-		while (*list == ' ')
-			list++;
-	}
-	return 64;
-}
-
 bool entry_row(struct entry *t, const struct where *w, u32 end, const struct entry_change *c)
 {
-	u32 n = position(w->expr);
+	u32 n = judge_position(w->expr);
 	struct exit e = try_entry(t, c);
 	char text[200], want[60], got[100];
 
-	if (n == 64)
-		panic("%s isn't among the test's rules", w->expr);
 	t->judged |= 1ull << n;
 	if (ended(&e, end))
 		return check_true(true, w);
@@ -193,12 +172,8 @@ bool entry_begin(struct entry *t, struct cpu *c, u32 opt, void (*shape)(struct e
 
 void entry_done(struct entry *t)
 {
-	u32 rules = 0;
-
 	enters(t);
-	for (const char *p = test_rules(); *p; p++)
-		rules += *p == ' ';
 	/* Otherwise the list promises too much. */
-	expect_env(t->judged == (2ull << rules) - 1);
+	expect_env(t->judged == judge_all());
 	vcpu_destroy(&t->v);
 }

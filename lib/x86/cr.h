@@ -21,7 +21,9 @@
 #define CR4_PGE 0x80u
 #define CR4_LA57 0x1000u
 #define CR4_VMXE 0x2000u
+#define CR4_SMXE 0x4000u
 #define CR4_PCIDE 0x20000u
+#define CR4_OSXSAVE 0x40000u
 #define CR4_SMEP 0x100000u
 #define CR4_SMAP 0x200000u
 #define CR4_CET 0x800000u
