@@ -175,6 +175,8 @@ static void check_insn(struct cpu *c, const char *cause, struct insn *i)
 		judge_mode(&s, cause, i, mode);
 	judge_without(&s, cause, i);
 	judge_disabled(&s, i);
+	if (i->ud_compatibility && sizeof(ulong) == 4)
+		judge_absent("exit.cause.fault-first");
 	judge_done();
 }
 
@@ -205,12 +207,6 @@ static const char *cause_of(const char *rules)
 #define ALWAYS "Instructions That Cause VM Exits Unconditionally"
 #define CONDITION "Instructions That Cause VM Exits Conditionally"
 #define FIRST " exit.cause.fault-first"
-/* Where an instruction can be invalid in compatibility mode only. */
-#ifdef __x86_64__
-#define FIRST_64 FIRST
-#else
-#define FIRST_64 ""
-#endif
 
 EXITS(cpuid, ALWAYS, "", "cpuid", CODE("\x0f\xa2"), .reason = EXIT_cpuid)
 EXITS(invd, ALWAYS, "", "invd" FIRST, CODE("\x0f\x08"), .reason = EXIT_invd, .user = USER_GP)
@@ -220,11 +216,11 @@ EXITS(getsec, ALWAYS, "CR4.SMXE", "getsec" FIRST, CODE("\x0f\x37"), .reason = EX
       .whole_length = true)
 EXITS(vmcall, ALWAYS, "", "vmx exit.info.vmcall-length", CODE("\x0f\x01\xc1"), .reason = EXIT_vmcall,
       .whole_length = true)
-EXITS(vmlaunch, ALWAYS, "", "vmx" FIRST_64, CODE("\x0f\x01\xc2"), .reason = EXIT_vmlaunch, .ud_compatibility = true,
+EXITS(vmlaunch, ALWAYS, "", "vmx" FIRST, CODE("\x0f\x01\xc2"), .reason = EXIT_vmlaunch, .ud_compatibility = true,
       .whole_length = true)
-EXITS(vmresume, ALWAYS, "", "vmx" FIRST_64, CODE("\x0f\x01\xc3"), .reason = EXIT_vmresume, .ud_compatibility = true,
+EXITS(vmresume, ALWAYS, "", "vmx" FIRST, CODE("\x0f\x01\xc3"), .reason = EXIT_vmresume, .ud_compatibility = true,
       .whole_length = true)
-EXITS(vmxoff, ALWAYS, "", "vmx" FIRST_64, CODE("\x0f\x01\xc4"), .reason = EXIT_vmxoff, .ud_compatibility = true,
+EXITS(vmxoff, ALWAYS, "", "vmx" FIRST, CODE("\x0f\x01\xc4"), .reason = EXIT_vmxoff, .ud_compatibility = true,
       .whole_length = true)
 EXITS(hlt, CONDITION, "HLT exiting", "hlt" FIRST, CODE("\xf4"), .reason = EXIT_hlt, .proc = PROC_hlt_exiting,
       .user = USER_GP, .without = STAYS)

@@ -68,6 +68,11 @@ bool judge_equal(const struct where *rule, const char *what, u64 got, u64 want)
 	return check_failed(&(const struct where){ rule->file, rule->line, text }, a, b);
 }
 
+void judge_absent(const char *rule)
+{
+	now.judged |= 1ull << judge_position(rule);
+}
+
 void judge_done(void)
 {
 	expect_env(now.judged == judge_all());
