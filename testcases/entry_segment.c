@@ -12,8 +12,6 @@
 #define AR_DB 0x4000u
 #define AR_G 0x8000u
 #define SEL_TI 4u
-/* Reserved bits: 11:8 and 31:17. */
-#define AR_RESERVED 0xfffe0f00u
 
 /* One row about a field whose number is computed. */
 #define ROW1(t, rule, end, field, how, value) \
