@@ -41,6 +41,7 @@ class Known:
     models: tuple[str, ...] = ()  # empty: all
     match: str = ""  # regular expression that the seen reason must contain; empty: any reason
     hidden: tuple[Hidden, ...] = ()  # where a layer above hides it
+    sometimes: bool = False  # a matter of timing: GOOD is no surprise
     perhaps: bool = False  # there is a layer above of which nothing is known: it may hide it or not
 
     def covers(self, id: str, model: str) -> bool:
@@ -103,8 +104,11 @@ class Expectations:
             return self._judge_skip(model, reason)
         if entries:
             first = entries[0]
-            if verdict is Verdict.GOOD and first.perhaps:
-                return Expected(Verdict.GOOD, Outcome.OK, note=f"doesn't show through this L0: {first.reason}")
+            if verdict is Verdict.GOOD and all(k.perhaps or k.sometimes for k in entries):
+                why = "not seen this time" if first.sometimes else "doesn't show through this L0"
+                return Expected(Verdict.GOOD, Outcome.OK, note=f"{why}: {first.reason}")
+            if all(k.sometimes for k in entries):
+                return Expected(Verdict.GOOD, Outcome.UNEXPECTED, first, f"known is another {first.verdict.name}: {first.reason}")
             outcome = Outcome.UNEXPECTED_GOOD if verdict is Verdict.GOOD else Outcome.UNEXPECTED
             return Expected(first.verdict, outcome, first, f"known as {first.verdict.name}: {first.reason}")
         hidden = next((h for k in covering if (h := k.hidden_by(id))), None)
@@ -141,12 +145,16 @@ def _strings(where: str, value: Any) -> tuple[str, ...]:
 
 
 def _parse_known(where: str, entry: Mapping[str, Any]) -> Known:
-    _check_keys(where, entry, {"id", "verdict", "reason", "evidence"}, {"link", "models", "match"})
+    _check_keys(where, entry, {"id", "verdict", "reason", "evidence"}, {"link", "models", "match", "sometimes"})
     if entry["verdict"] not in _LISTABLE:
         raise EnvironmentProblem(f"{where}: verdict must be one of {', '.join(_LISTABLE)}")
     for key in ("reason", "evidence", "link", "match"):
         if key in entry and (not isinstance(entry[key], str) or not entry[key].strip()):
             raise EnvironmentProblem(f"{where}: {key} must be a text")
+    if not isinstance(entry.get("sometimes", False), bool):
+        raise EnvironmentProblem(f"{where}: sometimes must be true or false")
+    if entry.get("sometimes") and "match" not in entry:
+        raise EnvironmentProblem(f"{where}: what is only seen sometimes needs a match")
     try:
         re.compile(entry.get("match", ""))
     except re.error as e:
@@ -154,7 +162,7 @@ def _parse_known(where: str, entry: Mapping[str, Any]) -> Known:
     models = _strings(f"{where}: models", entry["models"]) if "models" in entry else ()
     return Known(
         _strings(f"{where}: id", entry["id"]), _LISTABLE[entry["verdict"]], entry["reason"],
-        entry.get("link", ""), entry["evidence"], models, entry.get("match", ""),
+        entry.get("link", ""), entry["evidence"], models, entry.get("match", ""), sometimes=entry.get("sometimes", False),
     )  # fmt: skip
 
 

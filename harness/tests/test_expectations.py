@@ -66,6 +66,18 @@ def test_known_of_a_model() -> None:
     assert outcome("i386/1cpu/test/nmi/c", Verdict.GOOD, model="large") is Outcome.OK
 
 
+def test_known_sometimes() -> None:
+    data = parse(TEXT.replace('match = "want exit 1"', 'match = "want exit 1"\nsometimes = true'), "test.toml")
+    id = "amd64/2cpu/test/ept/absent"
+    assert data.judge(id, "small", Verdict.BAD, "want exit 1, got exit 18").outcome is Outcome.KNOWN
+    assert data.judge(id, "small", Verdict.GOOD, "").outcome is Outcome.OK
+    assert data.judge(id, "small", Verdict.BAD, "something new").outcome is Outcome.UNEXPECTED
+    assert data.judge(id, "small", Verdict.CRASH, "want exit 1").outcome is Outcome.UNEXPECTED
+    for wrong in ("sometimes = true", 'match = "x"\nsometimes = 1'):
+        with pytest.raises(EnvironmentProblem, match="sometimes"):
+            parse(TEXT.replace('match = "want exit 1"', wrong), "test.toml")
+
+
 def test_skips() -> None:
     id = "amd64/1cpu/opt/0x0004/ept/cpu0"
     assert outcome(id, Verdict.SKIP, "missing: enable EPT") is Outcome.OK
