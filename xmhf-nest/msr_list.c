@@ -9,9 +9,7 @@
 #include "xmhf-nest/nested.h"
 #include "xmhf-nest/vmx.h"
 
-#define MSR_MICROCODE_UPDATE 0x79u
 #define MSR_SMBASE 0x9eu
-#define MSR_DEBUGCTL 0x1d9u
 #define LIST_MAX 4096u /* entries; IA32_VMX_MISC recommends 512 to 4096 */
 
 struct entry {
@@ -44,7 +42,7 @@ static bool x2apic(u32 msr)
 static bool may_load(const struct entry *e)
 {
 	return !e->reserved && e->msr != MSR_FS_BASE && e->msr != MSR_GS_BASE && !x2apic(e->msr) &&
-	       e->msr != MSR_SMM_MONITOR_CTL && e->msr != MSR_MICROCODE_UPDATE;
+	       e->msr != MSR_SMM_MONITOR_CTL && e->msr != MSR_BIOS_UPDT_TRIG;
 }
 
 static bool canonical(u64 value)

@@ -157,6 +157,22 @@ RW_CR 2
 RW_CR 3
 RW_CR 4
 
+FN read_dr7
+  mov RAX, dr7
+  ret
+FN write_dr7
+  ARG RAX, 0
+  mov dr7, RAX
+  ret
+FN store_gdt
+  ARG RAX, 0
+  sgdt [RAX]
+  ret
+FN store_idt
+  ARG RAX, 0
+  sidt [RAX]
+  ret
+
 ; u32 write_cr0_raw(ulong value), write_cr4_raw: 0, or 3 if it faulted
 FN write_cr0_raw
   ARG RAX, 0

@@ -31,6 +31,8 @@ void write_cr0(ulong value);
 void write_cr2(ulong value);
 void write_cr3(ulong value);
 void write_cr4(ulong value);
+ulong read_dr7(void);
+void write_dr7(ulong value);
 ulong read_flags(void);
 ulong read_sp(void);
 void invlpg(ulong address);
@@ -42,6 +44,8 @@ struct table_reg {
 } __attribute__((packed));
 void load_gdt(const struct table_reg *r); /* reloads all segment registers */
 void load_idt(const struct table_reg *r);
+void store_gdt(struct table_reg *r);
+void store_idt(struct table_reg *r);
 void load_tr(u32 selector);
 u32 store_tr(void);
 

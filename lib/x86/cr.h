@@ -18,6 +18,7 @@
 #define CR4_TSD 0x4u
 #define CR4_PSE 0x10u
 #define CR4_PAE 0x20u
+#define CR4_DE 0x8u
 #define CR4_PGE 0x80u
 #define CR4_LA57 0x1000u
 #define CR4_VMXE 0x2000u

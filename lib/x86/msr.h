@@ -5,6 +5,7 @@
 
 #define MSR_APIC_BASE 0x1b
 #define MSR_FEATURE_CONTROL 0x3a
+#define MSR_BIOS_UPDT_TRIG 0x79
 #define MSR_SMM_MONITOR_CTL 0x9b
 #define MSR_MTRRCAP 0xfe
 #define MSR_SYSENTER_CS 0x174
@@ -15,6 +16,7 @@
 #define MSR_MTRR_FIX16K_80000 0x258
 #define MSR_MTRR_FIX16K_A0000 0x259
 #define MSR_MTRR_FIX4K_C0000 0x268 /* to 0x26f */
+#define MSR_DEBUGCTL 0x1d9
 #define MSR_PAT 0x277
 #define MSR_MTRR_DEF_TYPE 0x2ff
 #define MSR_VMX_BASIC 0x480
