@@ -12,6 +12,8 @@ JOBS ?= $(shell nproc)
 ARGS ?=
 # Set to see the compilers' commands in run, test, bench and lint.
 V ?=
+# Empty: the compiler's warnings are no errors (make breaks, make mutants).
+WERROR ?= -Werror
 # Set to skip the look at Debian's packages, for systems that have the tools from elsewhere.
 NO_DEPS ?=
 

@@ -14,7 +14,7 @@ LHV_ASM := $(wildcard lib/arch/*.asm)
 
 LHV_CFLAGS := -std=c11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only \
 	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-common -fno-builtin \
-	-Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef \
+	-Wall -Wextra $(WERROR) -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef \
 	-Ilib -I. -MMD -MP
 LHV_CFLAGS_i386 := -m32 -march=i686
 LHV_CFLAGS_amd64 := -m64 -mcmodel=small

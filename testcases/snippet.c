@@ -106,6 +106,17 @@ bool snippet_passed(struct snippet *s, const struct exit *e)
 	return e->entry.kind == OUT_OK && e->reason == EXIT_vmcall && e->ip == (ulong)s->code + s->length;
 }
 
+u64 snippet_rdmsr(struct snippet *s, u32 msr)
+{
+	struct exit e;
+
+	snippet_code(s, "\x0f\x32", 2);
+	s->v.g.cx = msr;
+	e = snippet_run(s);
+	expect(snippet_passed(s, &e));
+	return (u32)s->v.g.ax | (u64)(u32)s->v.g.dx << 32;
+}
+
 bool snippet_faulted(const struct exit *e, u32 vector)
 {
 	return e->entry.kind == OUT_OK && e->reason == EXIT_exception_or_nmi &&

@@ -54,6 +54,8 @@ void snippet_code(struct snippet *s, const void *bytes, u32 length);
 struct exit snippet_run(struct snippet *s);
 /* Did L2 run to the VMCALL behind its bytes? */
 bool snippet_passed(struct snippet *s, const struct exit *e);
+/* L2's RDMSR, one that doesn't exit. Its failure is the test's. */
+u64 snippet_rdmsr(struct snippet *s, u32 msr);
 /* Did it exit by this exception, before or behind? */
 bool snippet_faulted(const struct exit *e, u32 vector);
 

@@ -12,7 +12,7 @@ NEST_ASM := $(addprefix lib/arch/,cpu.asm isr.asm vmx.asm) $(wildcard xmhf-nest/
 
 NEST_CFLAGS := -std=c11 -O3 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only \
 	-fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing -fno-common -fno-builtin \
-	-Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef \
+	-Wall -Wextra $(WERROR) -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wundef \
 	-Ilib -I. -MMD -MP
 NEST_CFLAGS_i386 := -m32 -march=i686
 NEST_CFLAGS_amd64 := -m64 -mcmodel=kernel
