@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Applies each change of testcases/breaks.toml to a copy of the tree and sees that a verdict turns BAD (make breaks)."""
+"""Applies each change of testcases/breaks/*.toml to a copy of the tree and sees that a verdict turns BAD (make breaks).
+
+They are small wrong changes to lhv that make the host look wrong, and show that its checks can fail. Keys: name; file; old (exactly
+once in the file); new; run: options of run_tests.py; bad: glob over result ids of which at least one must be BAD.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-LIST = ROOT / "testcases" / "breaks.toml"
+LISTS = ROOT / "testcases" / "breaks"
 SCRATCH = ROOT / "build" / "breaks"
 MODEL = "corei7_haswell_4770"
 TIMEOUT = 300  # seconds for one build and run
@@ -34,7 +38,7 @@ class Break:
 
 
 def load() -> list[Break]:
-    return [Break(**entry) for entry in tomllib.loads(LIST.read_text())["break"]]
+    return [Break(**entry) for path in sorted(LISTS.glob("*.toml")) for entry in tomllib.loads(path.read_text())["break"]]
 
 
 def apply(brk: Break, tree: Path) -> str:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Makes the small wrong changes to xmhf-nest that xmhf-nest/mutants.toml lists, one at a time in a copy of the tree, and
+"""Makes the small wrong changes to xmhf-nest that xmhf-nest/mutants/*.toml lists, one at a time in a copy of the tree, and
 sees that lhv notices each one (make mutants). A change that is noticed by nothing shows what the suite doesn't test.
+
+Keys: name; file; old (exactly once in the file); new; run: options of run_tests.py for what is likely to notice it, so that it is
+quick; equivalent: why nothing can notice it.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Any
 from harness import breaks
 from harness.breaks import ROOT
 
-LIST = ROOT / "xmhf-nest" / "mutants.toml"
+LISTS = ROOT / "xmhf-nest" / "mutants"
 SCRATCH = ROOT / "build" / "mutants"
 STACK = "bochs/xmhf-nest"
 # What is run until something notices the change, cheapest first; a mutant's own options come before.
@@ -63,11 +66,9 @@ class Fate:
         return f"SKIP equivalent: {self.mutant.equivalent}" if self.mutant.equivalent else "survives"
 
 
-def load(path: Path = LIST) -> list[Mutant]:
-    out = []
-    for entry in tomllib.loads(path.read_text())["mutant"]:
-        out.append(Mutant(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}))
-    return out
+def load(folder: Path = LISTS) -> list[Mutant]:
+    entries = [entry for path in sorted(folder.glob("*.toml")) for entry in tomllib.loads(path.read_text())["mutant"]]
+    return [Mutant(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}) for entry in entries]
 
 
 def noticed_by(results: Sequence[dict[str, Any]]) -> list[str]:
