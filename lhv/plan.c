@@ -5,6 +5,7 @@
 #include "lhv/cpu.h"
 #include "lhv/ept_setup.h"
 #include "lhv/mem.h"
+#include "lhv/picture.h"
 #include "lhv/report.h"
 #include "lhv/run.h"
 #include "lhv/screen.h"
@@ -191,6 +192,7 @@ void plan_run(const struct cmdline *c)
 	char id[RESULT_ID_MAX];
 
 	now.c = c;
+	picture_init();
 	print_plan(c, items);
 	for (u32 i = 0; cap_name(i); i++)
 		print_cap(cap_name(i));

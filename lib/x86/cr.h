@@ -29,6 +29,7 @@
 #define CR4_SMAP 0x200000u
 #define CR4_CET 0x800000u
 
+#define DR6_FIXED 0xffff0ff0u
 #define DR7_FIXED 0x400u
 
 #define PTE_P 0x1ull
