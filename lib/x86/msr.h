@@ -41,6 +41,7 @@
 #define MSR_VMX_EXIT_CTLS2 0x493
 #define MSR_X2APIC_ID 0x802
 #define MSR_X2APIC_ICR 0x830
+#define MSR_XSS 0xda0
 #define MSR_EFER 0xc0000080
 #define MSR_STAR 0xc0000081
 #define MSR_LSTAR 0xc0000082
