@@ -8,7 +8,8 @@
 #define VECTORS 256u
 #define AR_DPL3 0x60u
 #define TSS_LIMIT 0x1fffu /* the bitmaps' page included */
-#define TSS_IO_MAP 102u   /* offset of the I/O map's offset */
+#define GDT_LIMIT 0xffu
+#define TSS_IO_MAP 102u /* offset of the I/O map's offset */
 
 u64 descriptor(u32 base, u32 limit, u32 rights)
 {
@@ -59,8 +60,6 @@ static void fill_gdt(struct eguest *g)
 	}
 	g->gdt[ESEL_ABSENT >> 3] = descriptor(0, 0xfffff, AR_DATA32 & ~0x80);
 	g->gdt[ESEL_ABSENT_USER >> 3] = descriptor(0, 0xfffff, (AR_DATA32 | AR_DPL3) & ~0x80);
-	vmwrite(VMCS_guest_gdtr_base, (ulong)g->gdt);
-	vmwrite(VMCS_guest_gdtr_limit, 0xff);
 }
 
 static void fill_tss(struct eguest *g)
@@ -69,8 +68,6 @@ static void fill_tss(struct eguest *g)
 	g->tss[1] = (u32)(ulong)(g->stack + PAGE_SIZE);
 	g->tss[2] = ia32e(g) ? 0 : SEL_DATA;
 	((u16 *)g->tss)[TSS_IO_MAP / 2] = PAGE_SIZE;
-	vmwrite(VMCS_guest_tr_base, (ulong)g->tss);
-	vmwrite(VMCS_guest_tr_limit, TSS_LIMIT);
 }
 
 void eguest_gate(struct eguest *g, u32 vector, u32 type)
@@ -102,16 +99,31 @@ void eguest_task_gate(struct eguest *g, u32 vector, u32 selector, u32 type)
 	((u16 *)(ulong)gate)[3] = 0;
 }
 
+static void point_at_tables(struct eguest *g)
+{
+	vmwrite(VMCS_guest_idtr_base, (ulong)g->idt);
+	vmwrite(VMCS_guest_idtr_limit, VECTORS * (low(g) ? 4 : ia32e(g) ? 16 : 8) - 1);
+	vmwrite(VMCS_guest_gdtr_base, (ulong)g->gdt);
+	vmwrite(VMCS_guest_gdtr_limit, GDT_LIMIT);
+	vmwrite(VMCS_guest_tr_base, (ulong)g->tss);
+	vmwrite(VMCS_guest_tr_limit, TSS_LIMIT);
+}
+
 void eguest_mode(struct eguest *g, enum snip_mode mode, bool user)
 {
 	snippet_mode(&g->s, mode, user);
 	fill_handlers(g);
 	for (u32 v = 0; v < VECTORS; v++)
 		eguest_gate(g, v, GATE_INTERRUPT | GATE_DPL3);
-	vmwrite(VMCS_guest_idtr_base, (ulong)g->idt);
-	vmwrite(VMCS_guest_idtr_limit, VECTORS * (low(g) ? 4 : ia32e(g) ? 16 : 8) - 1);
 	fill_gdt(g);
 	fill_tss(g);
+	point_at_tables(g);
+}
+
+void eguest_again(struct eguest *g)
+{
+	snippet_mode(&g->s, g->s.mode, g->s.user);
+	point_at_tables(g);
 }
 
 void eguest_exits(struct eguest *g, u32 bitmap)

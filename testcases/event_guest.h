@@ -73,6 +73,8 @@ struct eframe {
 void eguest_begin(struct eguest *g, struct cpu *c, u32 opt);
 /* snippet_mode(), and tables for it: all gates are interrupt gates with DPL 3. */
 void eguest_mode(struct eguest *g, enum snip_mode mode, bool user);
+/* The guest state of that mode again; tables stay as they are. */
+void eguest_again(struct eguest *g);
 /* The vector's gate: one of GATE_..., perhaps with GATE_DPL3; without GATE_PRESENT it's absent. */
 void eguest_gate(struct eguest *g, u32 vector, u32 type);
 /* A task gate. */
