@@ -57,16 +57,22 @@ static void put(struct eguest *g, const struct raiser *r)
 	snippet_code(&g->s, r->bytes, r->length);
 	g->s.v.g.ax = r->ax + (r->ax_data ? (ulong)g->s.data : 0);
 	g->s.v.g.cx = r->cx + (r->cx_data ? (ulong)g->s.data : 0);
-	vmwrite(VMCS_guest_rflags, RFLAGS_FIXED | r->flags);
+	vmwrite(VMCS_guest_rflags, SNIP_FLAGS(&g->s) | r->flags);
 	vmwrite_bits(VMCS_guest_cr0, 0, r->cr0);
 	vmwrite_bits(VMCS_guest_cr4, 0, r->cr4);
 	write_cr2(CR2_BEFORE);
 }
 
+/* Never in real-address mode. */
+static bool pushes_error(const struct eguest *g, const struct raiser *r)
+{
+	return (!r->type || r->type == TYPE_HARDWARE) && vector_has_error(r->vector) && g->s.mode != SNIP_REAL;
+}
+
 static void judge_exit(struct eguest *g, const struct raiser *r)
 {
 	const u32 type = r->type ? r->type : TYPE_HARDWARE;
-	const bool error = type == TYPE_HARDWARE && vector_has_error(r->vector);
+	const bool error = pushes_error(g, r);
 	struct exit e;
 
 	eguest_exits(g, 1u << r->vector);
@@ -90,8 +96,7 @@ static void judge_exit(struct eguest *g, const struct raiser *r)
 
 static void judge_delivered(struct eguest *g, const struct raiser *r)
 {
-	const bool error =
-		r->type ? r->type == TYPE_HARDWARE && vector_has_error(r->vector) : vector_has_error(r->vector);
+	const bool error = pushes_error(g, r);
 	struct eframe f;
 	struct exit e;
 
@@ -103,8 +108,12 @@ static void judge_delivered(struct eguest *g, const struct raiser *r)
 	f = eguest_frame(g, error);
 	JUDGE("event.exception.delivered", f.error, error ? r->error : 0);
 	JUDGE("event.exception.delivered", f.ip, (ulong)g->s.code + r->at + (r->trap ? r->told : 0));
-	JUDGE("event.exception.delivered", f.flags & RFLAGS_RF, r->trap ? 0 : RFLAGS_RF);
-	JUDGE("event.exception.delivered", f.cs & 0xffff, g->s.user ? SEL_USER_CODE : SEL_CODE);
+	if (g->s.mode != SNIP_REAL) /* 16-bit frames don't have RF */
+		JUDGE("event.exception.delivered", f.flags & RFLAGS_RF, r->trap ? 0 : RFLAGS_RF);
+	JUDGE("event.exception.delivered", f.cs & 0xffff,
+	      g->s.mode > SNIP_MODES ? 0 :
+	      g->s.user              ? SEL_USER_CODE :
+				       SEL_CODE);
 }
 
 static void check_raiser(struct eguest *g, const struct raiser *r)
@@ -215,6 +224,45 @@ RAISES(simd_error, MXCSR_INVALID_UNMASKED, true,
        { CODE("\x0f\xae\x10\x0f\x57\xc0\x0f\x5e\xc0"), /* LDMXCSR, XORPS, DIVPS */
 	 .at = 6, .modes = IN_WIDE, .cpl = AT_BOTH, .vector = VEC_XM, .cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT,
 	 .ax_data = true })
+
+static const struct raiser low_rows[] = {
+	{ CODE("\x90\xf7\xf1"), .at = 1, .vector = VEC_DE, .cx = 0 },
+	{ CODE("\xcc"), .vector = VEC_BP, .type = TYPE_SOFTWARE, .told = 1, .trap = true },
+	{ CODE("\xce"), .vector = VEC_OF, .type = TYPE_SOFTWARE, .told = 1, .trap = true, .flags = 0x800 },
+	{ CODE("\x0f\x0b"), .vector = VEC_UD },
+	{ CODE("\xd9\xee"), .vector = VEC_NM, .cr0 = CR0_TS },
+	{ CODE("\xa1\xff\xff"), .vector = VEC_GP },     /* a word at the limit */
+	{ CODE("\x36\xa1\xff\xff"), .vector = VEC_SS }, /* the same in SS */
+};
+
+static void check_low(struct cpu *c, enum snip_mode mode, u32 opt)
+{
+	struct eguest g;
+
+	judge_begin();
+	eguest_begin(&g, c, opt);
+	judge_about(snippet_name(mode), NULL);
+	for (u32 i = 0; i < ARRAY_SIZE(low_rows); i++) {
+		eguest_mode(&g, mode, mode == SNIP_V86);
+		judge_exit(&g, &low_rows[i]);
+		eguest_mode(&g, mode, mode == SNIP_V86);
+		judge_delivered(&g, &low_rows[i]);
+	}
+	vcpu_destroy(&g.s.v);
+	judge_done();
+}
+
+TEST(event, exceptions_v86, .sdm = SDM_EXITS, .rules = RULES)
+{
+	check_low(c, SNIP_V86, 0);
+}
+
+/* There are no error codes. */
+TEST(event, exceptions_real_mode, .sdm = "Information for VM Exits Due to Vectored Events",
+     .opt = OPT_ept | OPT_unrestricted, .rules = RULES)
+{
+	check_low(c, SNIP_REAL, OPT_ept | OPT_unrestricted);
+}
 
 /* INT n isn't an exception, whatever n is. */
 TEST(event, int_n_is_no_exception, .sdm = SDM_EXITS, .rules = "event.exception.int-n")

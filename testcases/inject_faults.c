@@ -146,6 +146,8 @@ static void judge_second_exits(struct eguest *g, const struct first *f, enum sec
 	JUDGE("event.nested.exits", vmread(VMCS_exit_interruption_info) & INFO_JUDGED,
 	      INFO_VALID | INFO_HAS_ERROR | TYPE_HARDWARE | vector);
 	JUDGE("event.nested.exits", vmread(VMCS_exit_interruption_error_code), second_error(f, s));
+	if (!f->bytes)
+		JUDGE("inject.nested-exception", snippet_faulted(&e, vector), true);
 	JUDGE("event.nested.rip", e.ip, (ulong)g->s.code);
 	JUDGE("event.nested.rip", vmread(VMCS_guest_rsp), s == NO_STACK ? L2_WINDOW + 0x800 : SNIP_SP(&g->s));
 	JUDGE("exit.save.resume-flag", vmread(VMCS_guest_rflags) & RFLAGS_RF, RFLAGS_RF);
@@ -164,6 +166,8 @@ static void judge_delivered(struct eguest *g, const struct first *f, enum second
 	e = run(g, f, s, f->bytes ? 0 : (1u << vector_of(f) & ~(1u << VEC_DF)), 0);
 	if (!JUDGE("event.nested.delivered", eguest_vector(g, &e), twice ? VEC_DF : second_vectors[s]))
 		return;
+	if (!f->bytes)
+		JUDGE("inject.nested-exception", eguest_vector(g, &e), twice ? VEC_DF : second_vectors[s]);
 	JUDGE("event.nested.delivered", eguest_frame(g, true).error, twice ? 0 : second_error(f, s));
 	JUDGE("event.nested.delivered", eguest_frame(g, true).ip, (ulong)g->s.code);
 }
@@ -241,12 +245,12 @@ static void judge_firsts(struct cpu *c, const struct first *f, u32 count)
 	"event.triple-fault.rip exit.info.idt-vectoring exit.save.resume-flag exit.info.idt-vectoring-length"
 #define RULES_ERROR RULES " exit.info.idt-vectoring-error"
 
-TEST(inject, injection_faults, .sdm = INJECTION, .rules = RULES_ERROR)
+TEST(inject, injection_faults, .sdm = INJECTION, .rules = RULES_ERROR " inject.nested-exception")
 {
 	judge_firsts(c, injected, ARRAY_SIZE(injected));
 }
 
-TEST(inject, injection_faults_int1, .sdm = INJECTION, .rules = RULES)
+TEST(inject, injection_faults_int1, .sdm = INJECTION, .rules = RULES " inject.nested-exception")
 {
 	judge_firsts(c, injected_int1, ARRAY_SIZE(injected_int1));
 }

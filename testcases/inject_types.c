@@ -333,6 +333,67 @@ TEST(inject, ends_hlt, .sdm = "Activity State", .needs = "activity state HLT", .
 	end(&g);
 }
 
+/* The window opens in the handler, if its gate leaves IF alone; the event is no longer being delivered then. */
+TEST(inject, window_in_handler, .sdm = "Interrupt-Window Exiting and Virtual-Interrupt Delivery",
+     .needs = "interrupt-window exiting", .rules = "inject.window exit.info.idt-vectoring-clear")
+{
+	static const u32 infos[] = { TYPE_EXTERNAL | 0x41, TYPE_HARDWARE | VEC_UD, TYPE_SOFTWARE_INTERRUPT | 0x45 };
+	struct eguest g;
+
+	judge_begin();
+	eguest_begin(&g, c, 0);
+	g.s.v.ctl[CTL_PROC] |= PROC_interrupt_window_exiting;
+	vcpu_write_controls(&g.s.v);
+	eguest_mode(&g, SNIP_NATIVE, false);
+	for (u32 i = 0; i < 2 * ARRAY_SIZE(infos); i++) {
+		const u32 info = infos[i / 2], vector = info & 0xff;
+		struct exit e;
+
+		judge_about(i & 1 ? "trap gate" : "interrupt gate", NULL);
+		eguest_again(&g);
+		eguest_gate(&g, vector, i & 1 ? GATE_TRAP : GATE_INTERRUPT);
+		snippet_code(&g.s, "\x90", 1);
+		vmwrite(VMCS_guest_rflags, RFLAGS_FIXED | RFLAGS_IF);
+		eguest_inject(info, 0, 1);
+		e = snippet_run(&g.s);
+		JUDGE("inject.window", e.reason, i & 1 ? EXIT_interrupt_window : EXIT_vmcall);
+		JUDGE("inject.window", e.ip, eguest_handler(&g, vector));
+		JUDGE("exit.info.idt-vectoring-clear", vmread(VMCS_idt_vectoring_info) & INFO_VALID, 0);
+	}
+	end(&g);
+}
+
+/* A timer that has no time left waits until the event is delivered. */
+TEST(inject, before_timer, .sdm = "VMX-Preemption Timer", .needs = "activate VMX-preemption timer",
+     .rules = "inject.before-timer exit.info.idt-vectoring-clear inject.once")
+{
+	static const u32 infos[] = { TYPE_EXTERNAL | 0x41,           TYPE_NMI | VEC_NMI,
+				     TYPE_HARDWARE | VEC_UD,         TYPE_HARDWARE | INFO_HAS_ERROR | VEC_GP,
+				     TYPE_SOFTWARE_INTERRUPT | 0x45, TYPE_SOFTWARE | VEC_BP };
+	struct eguest g;
+
+	judge_begin();
+	eguest_begin(&g, c, 0);
+	g.s.v.ctl[CTL_PIN] |= PIN_activate_preemption_timer;
+	vcpu_write_controls(&g.s.v);
+	eguest_mode(&g, SNIP_NATIVE, false);
+	for (u32 i = 0; i < ARRAY_SIZE(infos); i++) {
+		struct exit e;
+
+		eguest_again(&g);
+		snippet_code(&g.s, "\x90", 1);
+		vmwrite(VMCS_guest_rflags, RFLAGS_FIXED | RFLAGS_IF);
+		vmwrite(VMCS_preemption_timer_value, 0);
+		eguest_inject(infos[i], 0, 1);
+		e = snippet_run(&g.s);
+		JUDGE("inject.before-timer", e.reason, EXIT_preemption_timer);
+		JUDGE("inject.before-timer", e.ip, eguest_handler(&g, infos[i] & 0xff));
+		JUDGE("exit.info.idt-vectoring-clear", vmread(VMCS_idt_vectoring_info) & INFO_VALID, 0);
+		JUDGE("inject.once", vmread(VMCS_vm_entry_interruption_info) & INFO_VALID, 0);
+	}
+	end(&g);
+}
+
 /* Injected #DB changes no debug register. */
 TEST(inject, debug_registers, .sdm = VECTORED, .needs = "load debug controls; save debug controls",
      .rules = "inject.debug-registers")
