@@ -81,6 +81,7 @@ static const struct {
 	{ "activity state shutdown", 0 },
 	{ "activity state wait-for-SIPI", 0 },
 	{ "SYSCALL MSRs", 0 },
+	{ "CR4.VME", 0 },
 	{ "CR4.OSXSAVE", 0 },
 	{ "CR4.SMXE", 0 },
 	{ "MONITOR and MWAIT", 0 },
@@ -151,6 +152,8 @@ static bool special_have(const char *name)
 	if (!strcmp(name, "SYSCALL MSRs"))
 		return syscall_msrs_present();
 	/* VMX operation allows the bits of CR4 that the CPU has. */
+	if (!strcmp(name, "CR4.VME"))
+		return vmx_caps.cr4_fixed1 & CR4_VME;
 	if (!strcmp(name, "CR4.OSXSAVE"))
 		return vmx_caps.cr4_fixed1 & CR4_OSXSAVE;
 	if (!strcmp(name, "CR4.SMXE"))
