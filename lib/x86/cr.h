@@ -51,5 +51,6 @@
 #define VEC_SS 12
 #define VEC_GP 13
 #define VEC_PF 14
+#define VEC_VE 20
 
 #endif
