@@ -16,10 +16,10 @@
 #define TABLES 3u /* of each level below the root */
 #define SLOTS 2u  /* of 2 MBytes */
 #define PAGES 4u  /* of 4 KBytes in each */
-#define STEPS 260u
+#define STEPS 600u
 #define DATA 0x800u /* offset of a page's own value */
-#define SLOT_PDPTE 3u
-#define SLOT_PDE 8u
+/* One index at all levels, so that a table of another level has entries where it's looked for. */
+#define INDEX 8u
 #define TYPE_WB EPT_TYPE(MEMTYPE_WB)
 
 struct remap {
@@ -89,9 +89,10 @@ static struct model walk(const struct remap *t, u64 gpa)
 
 static u64 some_rights(struct remap *t)
 {
-	static const u64 rights[] = { EPT_RWX, EPT_RWX, EPT_RWX, EPT_RWX, EPT_R | EPT_X, EPT_R | EPT_W, EPT_R, 0 };
+	static const u64 rights[] = { EPT_R | EPT_X, EPT_R | EPT_W, EPT_R, 0 };
+	u32 n = rng_below(&t->rng, 20);
 
-	return rights[rng_below(&t->rng, ARRAY_SIZE(rights))];
+	return n < ARRAY_SIZE(rights) ? rights[n] : EPT_RWX;
 }
 
 static u64 *some_table(struct remap *t, int level)
@@ -106,7 +107,7 @@ static u64 some_frame(struct remap *t)
 
 static void change_page(struct remap *t)
 {
-	u64 *e = &some_table(t, 1)[rng_below(&t->rng, PAGES)];
+	u64 *e = &some_table(t, 1)[INDEX + rng_below(&t->rng, PAGES)];
 	u64 pa = some_frame(t) + rng_below(&t->rng, SLOTS * PAGES) * PAGE_SIZE;
 
 	/* Bit 7 means nothing in a PTE. If the table is once used as a directory, it's a large page. */
@@ -118,7 +119,7 @@ static void change_page(struct remap *t)
 
 static void change_directory(struct remap *t)
 {
-	u64 *e = &some_table(t, 2)[SLOT_PDE + rng_below(&t->rng, SLOTS)];
+	u64 *e = &some_table(t, 2)[INDEX + rng_below(&t->rng, SLOTS)];
 
 	if (rng_below(&t->rng, 3) == 0)
 		*e = some_frame(t) | EPT_LARGE | TYPE_WB | some_rights(t);
@@ -130,7 +131,7 @@ static void change_directory(struct remap *t)
 static void change_above(struct remap *t)
 {
 	u32 kind = rng_below(&t->rng, 12);
-	u64 *pdpte = &some_table(t, 3)[SLOT_PDPTE];
+	u64 *pdpte = &some_table(t, 3)[INDEX];
 	u64 *pml4e = &t->root[rng_below(&t->rng, ROOTS)][1];
 
 	if (kind < 5)
@@ -211,7 +212,7 @@ static void judge_look(struct remap *t)
 {
 	enum path_access a = rng_below(&t->rng, 3);
 	u32 slot = rng_below(&t->rng, SLOTS), page = rng_below(&t->rng, PAGES);
-	u64 gpa = t->base + slot * LARGE_BYTES + page * PAGE_SIZE + (a == PATH_FETCH ? 0 : DATA);
+	u64 gpa = t->base + slot * LARGE_BYTES + (INDEX + page) * PAGE_SIZE + (a == PATH_FETCH ? 0 : DATA);
 	ulong la = L2_WINDOW + (slot * PAGES + page) * PAGE_SIZE + (a == PATH_FETCH ? 0 : DATA);
 	struct model m = walk(t, gpa);
 	bool passes = m.end == LEAF && !(path_needs[a] & ~m.rights);
@@ -254,7 +255,7 @@ static void remap_begin(struct remap *t, struct cpu *c)
 	rng_seed(&t->rng, 0xe97);
 	cpuid_raw(0x80000008, 0, r);
 	t->maxphyaddr = r[0] & 0xff;
-	t->base = 1ull << 39 | (u64)SLOT_PDPTE << 30 | SLOT_PDE * LARGE_BYTES;
+	t->base = 1ull << 39 | (u64)INDEX << 30 | INDEX * LARGE_BYTES;
 	fill_frame(FRAME_A);
 	fill_frame(FRAME_B);
 	for (u32 i = 0; i < ROOTS; i++)
@@ -268,8 +269,8 @@ static void remap_begin(struct remap *t, struct cpu *c)
 	if (cap_have("EPT accessed and dirty flags"))
 		t->flavors[t->flavor_count++] = EPTP_WALK4 | MEMTYPE_WB | EPTP_AD;
 	for (u32 i = 0; i < SLOTS * PAGES; i++)
-		t->s.v.l2_window[i] = (t->base + i / PAGES * LARGE_BYTES + i % PAGES * PAGE_SIZE) | PTE_P | PTE_W |
-				      PTE_U | PTE_A | PTE_D;
+		t->s.v.l2_window[i] = (t->base + i / PAGES * LARGE_BYTES + (INDEX + i % PAGES) * PAGE_SIZE) | PTE_P |
+				      PTE_W | PTE_U | PTE_A | PTE_D;
 	t->eptp = (ulong)t->root[0] | t->flavors[0];
 	vmwrite(VMCS_ept_pointer, t->eptp);
 	/* Full at first, since most is cut off by the first entry that isn't present. */
@@ -280,7 +281,7 @@ static void remap_begin(struct remap *t, struct cpu *c)
 	for (u32 i = 0; i < ROOTS; i++)
 		t->root[i][1] = (ulong)t->table[3][i] | EPT_RWX;
 	for (u32 i = 0; i < TABLES; i++)
-		t->table[3][i][SLOT_PDPTE] = (ulong)t->table[2][i] | EPT_RWX;
+		t->table[3][i][INDEX] = (ulong)t->table[2][i] | EPT_RWX;
 }
 
 TEST(ept, remap, .sdm = "EPT Translation Mechanism", .needs = "single-context INVEPT; 2-MByte EPT pages",
