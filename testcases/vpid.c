@@ -361,3 +361,38 @@ TEST(vpid, zero_of_l1, .sdm = "Operations that Invalidate Cached Mappings", .rul
 	judge_zero_l1(&t);
 	judge_done();
 }
+
+/* --- The instruction --- */
+
+#ifdef __x86_64__
+TEST(insn, invvpid_type_64bit, .sdm = "INVVPID-Invalidate Translations Based on VPID", .needs = ALL, .opt = OPT_vpid,
+     .flags = TEST_AMD64, .rules = "insn.invvpid.type-64")
+{
+	struct outcome refused = out_valid(VMXERR_invalid_invept_invvpid_operand);
+	struct vcpu v;
+
+	test_vcpu(&v, c, OPT_vpid);
+	expect_out(invvpid(1ull << 32 | INVVPID_ALL, 1, 0), refused);
+	expect_out(invvpid(1ull << 63 | INVVPID_SINGLE, 1, 0), refused);
+	expect_out(invvpid(INVVPID_ALL, 1, 0), out_ok());
+}
+#endif
+
+/* Where it isn't offered; where it is, other tests see that it isn't #UD. */
+TEST(insn, inv_not_offered, .sdm = "INVEPT-Invalidate Translations Derived from EPT",
+     .rules = "insn.invept.ud insn.invvpid.ud")
+{
+	static const u64 descriptor[2];
+	bool both = cap_have("INVEPT") && cap_have("INVVPID");
+	struct vcpu v;
+
+	if (both) {
+		result_set(c->judging, VERDICT_SKIP, "environment: the CPU offers INVEPT and INVVPID");
+		return;
+	}
+	test_vcpu(&v, c, 0);
+	if (!cap_have("INVEPT"))
+		expect_out(vmx_outcome(vmx_invept_raw(INVEPT_ALL, descriptor)), out_fault(VEC_UD, 0));
+	if (!cap_have("INVVPID"))
+		expect_out(vmx_outcome(vmx_invvpid_raw(INVVPID_ALL, descriptor)), out_fault(VEC_UD, 0));
+}
