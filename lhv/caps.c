@@ -68,6 +68,7 @@ static const struct {
 	{ "1-GByte EPT pages", EPT_CAP_1G },
 	{ "INVEPT", EPT_CAP_INVEPT },
 	{ "EPT accessed and dirty flags", EPT_CAP_AD },
+	{ "advanced VM-exit information for EPT violations", EPT_CAP_ADVANCED },
 	{ "single-context INVEPT", EPT_CAP_INVEPT_SINGLE },
 	{ "all-context INVEPT", EPT_CAP_INVEPT_ALL },
 	{ "INVVPID", VPID_CAP_INVVPID },
