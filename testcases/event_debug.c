@@ -52,10 +52,6 @@ static const struct debug debugs[] = {
 	{ "breakpoints 0 and 3, write and step", CODE("\x50"), .stands = 1, .flags = RFLAGS_TF,
 	  .dr7 = DR7_GLOBAL(0) | DR7_GLOBAL(3) | DR7_KIND(0, ON_WRITE, TWO_BYTES) | DR7_KIND(3, ON_WRITE, TWO_BYTES),
 	  .causes = 9 | CAUSE_BS, .at = IN_STACK },
-	{ "breakpoint 0, fetch", CODE("\x90\x90"), .stands = 1, .dr7 = DR7_GLOBAL(0) | DR7_KIND(0, ON_FETCH, 0),
-	  .causes = 1, .at = IN_CODE },
-	{ "breakpoint 2, fetch", CODE("\x90\x90"), .stands = 1, .dr7 = DR7_GLOBAL(2) | DR7_KIND(2, ON_FETCH, 0),
-	  .causes = 4, .at = IN_CODE },
 };
 
 /* L2 gives a debug register this value; no exit changes them, but for DR7. */
@@ -175,6 +171,22 @@ TEST(event, debug, .sdm = QUALIFICATION, .needs = DEBUG_CONTROLS, .rules = RULES
 	begin(&g, c);
 	for (u32 i = 0; i < ARRAY_SIZE(debugs); i++)
 		judge_debug(&g, &debugs[i]);
+	end(&g);
+}
+
+TEST(event, debug_fetch, .sdm = QUALIFICATION, .needs = DEBUG_CONTROLS, .rules = RULES)
+{
+	static const struct debug fetches[] = {
+		{ "breakpoint 0, fetch", CODE("\x90\x90"), .stands = 1, .dr7 = DR7_GLOBAL(0) | DR7_KIND(0, ON_FETCH, 0),
+		  .causes = 1, .at = IN_CODE },
+		{ "breakpoint 2, fetch", CODE("\x90\x90"), .stands = 1, .dr7 = DR7_GLOBAL(2) | DR7_KIND(2, ON_FETCH, 0),
+		  .causes = 4, .at = IN_CODE },
+	};
+	struct eguest g;
+
+	begin(&g, c);
+	for (u32 i = 0; i < ARRAY_SIZE(fetches); i++)
+		judge_debug(&g, &fetches[i]);
 	end(&g);
 }
 

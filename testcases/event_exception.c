@@ -88,7 +88,6 @@ static void judge_exit(struct eguest *g, const struct raiser *r)
 	JUDGE("exit.info.qualification-zero", e.qualification, 0);
 	JUDGE("exit.save.rip-exception", e.ip, (ulong)g->s.code + r->at);
 	JUDGE("exit.save.rsp", vmread(VMCS_guest_rsp), SNIP_SP(&g->s));
-	JUDGE("exit.save.resume-flag", vmread(VMCS_guest_rflags) & RFLAGS_RF, r->trap ? 0 : RFLAGS_RF);
 	if (r->told)
 		JUDGE("event.exception.length", e.length, r->told);
 	JUDGE("event.exception.cr2-stays", read_cr2(), CR2_BEFORE);
@@ -171,7 +170,7 @@ static void check_raisers(struct cpu *c, const struct raiser *r, u32 count, u32 
 
 #define RULES                                                                                                   \
 	"event.exception.exits event.exception.delivered exit.info.interruption exit.info.idt-vectoring-clear " \
-	"exit.info.qualification-zero exit.save.rip-exception exit.save.rsp exit.save.resume-flag "             \
+	"exit.info.qualification-zero exit.save.rip-exception exit.save.rsp "                                   \
 	"event.exception.length event.exception.cr2-stays"
 #define RAISES(name_, data_, units_, ...)                                \
 	TEST(event, name_, .sdm = SDM_EXITS, .rules = RULES)             \
@@ -224,6 +223,43 @@ RAISES(simd_error, MXCSR_INVALID_UNMASKED, true,
        { CODE("\x0f\xae\x10\x0f\x57\xc0\x0f\x5e\xc0"), /* LDMXCSR, XORPS, DIVPS */
 	 .at = 6, .modes = IN_WIDE, .cpl = AT_BOTH, .vector = VEC_XM, .cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT,
 	 .ax_data = true })
+
+/* Faults save RF as 1, others as it was. */
+TEST(event, resume_flag, .sdm = "Saving RIP, RSP, RFLAGS, and SSP", .rules = "exit.save.resume-flag")
+{
+	static const struct raiser rows[] = {
+		{ CODE("\xf7\xf1"), .modes = IN_ALL, .vector = VEC_DE },
+		{ CODE("\xcc"), .modes = IN_ALL, .vector = VEC_BP, .trap = true },
+		{ CODE("\xce"), .modes = IN_LEGACY, .vector = VEC_OF, .trap = true, .flags = 0x800 },
+		{ CODE("\x0f\x0b"), .modes = IN_ALL, .vector = VEC_UD },
+		{ CODE("\xd9\xee"), .modes = IN_ALL, .vector = VEC_NM, .cr0 = CR0_TS },
+		{ CODE("\x8e\xd8"), .modes = IN_ALL, .vector = VEC_NP, .ax = ESEL_ABSENT },
+		{ CODE("\x8e\xd8"), .modes = IN_ALL, .vector = VEC_GP, .ax = ESEL_BEYOND },
+	};
+	struct eguest g;
+
+	judge_begin();
+	eguest_begin(&g, c, 0);
+	for (enum snip_mode mode = SNIP_NATIVE; mode < SNIP_MODES; mode = snippet_next(mode)) {
+		judge_about(snippet_name(mode), NULL);
+		eguest_mode(&g, mode, false);
+		for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+			struct exit e;
+
+			if (!(rows[i].modes & mode_bit(mode)))
+				continue;
+			eguest_again(&g);
+			eguest_exits(&g, ~0u);
+			put(&g, &rows[i]);
+			e = snippet_run(&g.s);
+			if (JUDGE("exit.save.resume-flag", e.reason, EXIT_exception_or_nmi))
+				JUDGE("exit.save.resume-flag", vmread(VMCS_guest_rflags) & RFLAGS_RF,
+				      rows[i].trap ? 0 : RFLAGS_RF);
+		}
+	}
+	vcpu_destroy(&g.s.v);
+	judge_done();
+}
 
 static const struct raiser low_rows[] = {
 	{ CODE("\x90\xf7\xf1"), .at = 1, .vector = VEC_DE, .cx = 0 },

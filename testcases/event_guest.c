@@ -42,12 +42,15 @@ static bool ia32e(const struct eguest *g)
 	return sizeof(ulong) == 8 && (g->s.mode == SNIP_NATIVE || g->s.mode == SNIP_COMPAT);
 }
 
-/* Handlers of real mode must be below 64 KiB; there is room behind the snippet. */
+/*
+ * NOP, VMCALL: what exits of the first instruction behind an exception tell is a matter of its own, intr/external_exit_after_exception.
+ * Handlers of real mode must be below 64 KiB; there is room behind the snippet.
+ */
 static void fill_handlers(struct eguest *g)
 {
 	g->handlers = low(g) ? g->s.data : g->handlers ? g->handlers : page_alloc();
 	for (u32 v = 0; v < VECTORS; v++)
-		memcpy(g->handlers + v * HANDLER_BYTES, "\x0f\x01\xc1", 3);
+		memcpy(g->handlers + v * HANDLER_BYTES, "\x90\x0f\x01\xc1", 4);
 }
 
 static void fill_gdt(struct eguest *g)
@@ -146,7 +149,7 @@ ulong eguest_handler(const struct eguest *g, u32 vector)
 
 u32 eguest_vector(const struct eguest *g, const struct exit *e)
 {
-	ulong offset = e->ip - (ulong)g->handlers;
+	ulong offset = e->ip - 1 - (ulong)g->handlers;
 
 	if (e->entry.kind != OUT_OK || e->reason != EXIT_vmcall || offset % HANDLER_BYTES ||
 	    offset / HANDLER_BYTES >= VECTORS)

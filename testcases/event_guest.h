@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A snippet with an IDT, GDT and TSS of its own, in any mode. The handler of each vector is a VMCALL at an address of its own, so
+ * A snippet with an IDT, GDT and TSS of its own, in any mode. The handler of each vector is NOP, VMCALL at an address of its own, so
  * that L1 sees which event was delivered, and finds the frame on L2's stack. L1, CPU 0, interrupts off.
  *
  *	eguest_begin(&g, c, 0);

@@ -75,7 +75,6 @@ static void judge_exit(struct eguest *g, const struct fault *f, const struct exi
 	JUDGE("exit.info.page-fault", e->qualification, address_of(f));
 	JUDGE("event.exception.cr2-stays", read_cr2(), CR2_BEFORE);
 	JUDGE("exit.save.rip-exception", e->ip, f->access == FETCH ? address_of(f) : (ulong)g->s.code);
-	JUDGE("exit.save.resume-flag", vmread(VMCS_guest_rflags) & RFLAGS_RF, RFLAGS_RF);
 	JUDGE("exit.info.idt-vectoring-clear", vmread(VMCS_idt_vectoring_info) & INFO_VALID, 0);
 }
 
@@ -95,7 +94,7 @@ static bool suits(enum snip_mode mode)
 
 TEST(event, page_fault, .sdm = "Basic VM-Exit Information",
      .rules = "event.exception.exits event.exception.delivered exit.info.page-fault exit.info.interruption "
-	      "event.exception.cr2-stays exit.save.rip-exception exit.save.resume-flag "
+	      "event.exception.cr2-stays exit.save.rip-exception "
 	      "exit.info.idt-vectoring-clear")
 {
 	struct eguest g;
@@ -117,6 +116,25 @@ TEST(event, page_fault, .sdm = "Basic VM-Exit Information",
 			e = run(&g, f);
 			judge_delivered(&g, f, &e);
 		}
+	}
+	vcpu_destroy(&g.s.v);
+	judge_done();
+}
+
+TEST(event, page_fault_resume_flag, .sdm = "Saving RIP, RSP, RFLAGS, and SSP", .rules = "exit.save.resume-flag")
+{
+	struct eguest g;
+
+	begin(&g, c);
+	for (u32 i = 0; i < ARRAY_SIZE(faults); i++) {
+		struct exit e;
+
+		judge_about(faults[i].name, NULL);
+		eguest_mode(&g, SNIP_NATIVE, faults[i].user);
+		eguest_exits(&g, ~0u);
+		e = run(&g, &faults[i]);
+		if (JUDGE("exit.save.resume-flag", snippet_faulted(&e, VEC_PF), true))
+			JUDGE("exit.save.resume-flag", vmread(VMCS_guest_rflags) & RFLAGS_RF, RFLAGS_RF);
 	}
 	vcpu_destroy(&g.s.v);
 	judge_done();

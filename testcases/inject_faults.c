@@ -150,7 +150,6 @@ static void judge_second_exits(struct eguest *g, const struct first *f, enum sec
 		JUDGE("inject.nested-exception", snippet_faulted(&e, vector), true);
 	JUDGE("event.nested.rip", e.ip, (ulong)g->s.code);
 	JUDGE("event.nested.rip", vmread(VMCS_guest_rsp), s == NO_STACK ? L2_WINDOW + 0x800 : SNIP_SP(&g->s));
-	JUDGE("exit.save.resume-flag", vmread(VMCS_guest_rflags) & RFLAGS_RF, RFLAGS_RF);
 	judge_vectoring(f, &e);
 }
 
@@ -242,7 +241,7 @@ static void judge_firsts(struct cpu *c, const struct first *f, u32 count)
 #define RULES                                                                                     \
 	"event.nested.exits event.nested.delivered event.nested.rip event.double-fault.exits "    \
 	"event.double-fault.no-delivery event.triple-fault.exits event.triple-fault.no-delivery " \
-	"event.triple-fault.rip exit.info.idt-vectoring exit.save.resume-flag exit.info.idt-vectoring-length"
+	"event.triple-fault.rip exit.info.idt-vectoring exit.info.idt-vectoring-length"
 #define RULES_ERROR RULES " exit.info.idt-vectoring-error"
 
 TEST(inject, injection_faults, .sdm = INJECTION, .rules = RULES_ERROR " inject.nested-exception")
@@ -263,6 +262,35 @@ TEST(event, delivery_faults, .sdm = DURING, .rules = RULES_ERROR)
 TEST(event, delivery_faults_int1, .sdm = DURING, .rules = RULES)
 {
 	judge_firsts(c, own_int1, ARRAY_SIZE(own_int1));
+}
+
+/* The fault's frame would have RF at 1, whatever the first event was. */
+static void judge_resume_flag(struct cpu *c, const struct first *f, u32 count)
+{
+	struct eguest g;
+
+	judge_begin();
+	eguest_begin(&g, c, 0);
+	eguest_mode(&g, SNIP_NATIVE, false);
+	for (u32 i = 0; i < count; i++) {
+		struct exit e;
+
+		judge_about(f[i].name, second_names[ABSENT_GATE]);
+		e = run(&g, &f[i], ABSENT_GATE, 1u << VEC_NP, 0);
+		if (JUDGE("exit.save.resume-flag", snippet_faulted(&e, VEC_NP), true))
+			JUDGE("exit.save.resume-flag", vmread(VMCS_guest_rflags) & RFLAGS_RF, RFLAGS_RF);
+	}
+	end(&g);
+}
+
+TEST(inject, injection_resume_flag, .sdm = "Saving RIP, RSP, RFLAGS, and SSP", .rules = "exit.save.resume-flag")
+{
+	judge_resume_flag(c, injected, ARRAY_SIZE(injected));
+}
+
+TEST(event, delivery_resume_flag, .sdm = "Saving RIP, RSP, RFLAGS, and SSP", .rules = "exit.save.resume-flag")
+{
+	judge_resume_flag(c, own, ARRAY_SIZE(own));
 }
 
 /* A gate with DPL 0, at CPL 3: for software events only it's closed. */
