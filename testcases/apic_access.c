@@ -85,6 +85,8 @@ static void judge_accesses(struct vapic *a, const struct access *table, u32 coun
 {
 	static const u32 offsets[] = { 0, 0x7c, 0x80, 0x381, 0x802 };
 
+	/* No FPU exception from before. */
+	vapic_run(a, "\xdb\xe3", 2, 0, 0);
 	for (u32 i = 0; i < count; i++) {
 		const struct access *x = &table[i];
 
