@@ -58,13 +58,14 @@ static void msr_for_l2(struct cpu *c, bool write)
 static void ept_violation(struct cpu *c)
 {
 	u64 qual = vmcs_read(VMCS_exit_qualification), gpa = vmcs_read(VMCS_guest_physical_address);
+	u64 eptp12 = nested_eptp12(c);
 	struct ept02_result r;
 
-	if (!nested_ept(c)) {
+	if (!eptp12) {
 		mmio_violation(c, gpa, (u32)qual & EPT_RWX);
 		return;
 	}
-	r = ept02_violation(&c->ept02, c->nested.v[VI_ept_pointer], gpa, (u32)qual & EPT_RWX);
+	r = ept02_violation(&c->ept02, eptp12, gpa, (u32)qual & EPT_RWX);
 	switch (r.verdict) {
 	case EPT02_FILLED:
 		resume_interrupted(qual);
@@ -76,6 +77,10 @@ static void ept_violation(struct cpu *c)
 		reflect_exit(c, EXIT_ept_misconfiguration, 0);
 		break;
 	case EPT02_NOWHERE:
+		if (!nested_ept(c)) {
+			fault_of_l2(c, VEC_GP, 0);
+			break;
+		}
 		r.rights = 0;
 		/* fall through */
 	default:
@@ -123,7 +128,7 @@ void nested_exit(struct cpu *c)
 		for_l0(c, basic);
 	else
 		reflect_exit(c, c->reason, vmcs_read(VMCS_exit_qualification));
-	if (c->l2 && c->ept02.dropped && nested_ept(c))
+	if (c->l2 && c->ept02.dropped)
 		nested_ept_again(c);
 }
 

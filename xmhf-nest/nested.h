@@ -15,7 +15,9 @@ void nested_exit(struct cpu *c);
  * operation). SDM: "Interactions of INIT".
  */
 bool nested_takes_init(struct cpu *c);
-/* EPT02 was dropped while L2 was about to go on. */
+/* The EPT pointer of L1's that EPT02 stands for, with flags of ept02.h; 0: EPT01 is what L2 runs on. */
+u64 nested_eptp12(const struct cpu *c);
+/* Before L2 runs: EPT02, which may have been dropped, or EPT01. */
 void nested_ept_again(struct cpu *c);
 
 /* The CPU refused VMCS02 with this VM-instruction error: so does VMLAUNCH or VMRESUME of L1, which is what goes on. */
