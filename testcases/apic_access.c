@@ -2,6 +2,7 @@
 /* Accesses to the APIC-access page that exit: which, in what order with other faults, and what the exit tells. */
 #include "core/mem.h"
 #include "lhv/apic.h"
+#include "lhv/ept_setup.h"
 #include "testcases/judge.h"
 #include "testcases/vapic.h"
 #include "x86/cr.h"
@@ -170,6 +171,75 @@ TEST(apic, access_real_page_ept, .sdm = SECTION, .needs = "virtualize APIC acces
 	judge_begin();
 	vapic_begin(&a, c, OPT_ept, PROC2_virtualize_apic_accesses);
 	judge_real_page(&a);
+	judge_done();
+}
+
+/* --- The local APIC's page, where another one is virtualized --- */
+
+#define LVT_ERROR 0x370u
+#define ICR_LOW 0x300u
+#define ICR_HIGH 0x310u
+#define ICR_INIT 0x4500u /* no shorthand: with "self" only fixed interrupts are valid */
+
+/* L2 writes to the local APIC of L1's: a register, and an INIT for itself. VAPIC_BEHIND is the page. */
+static void judge_other_page(struct vapic *a)
+{
+	volatile u32 *lvt = (volatile u32 *)(ulong)(APIC_PAGE + LVT_ERROR);
+	u32 before = *lvt;
+	struct exit e;
+
+	a->s.v.l2_window[(VAPIC_BEHIND - L2_WINDOW) >> PAGE_SHIFT] = APIC_PAGE | PTE_P | PTE_W;
+	judge_about("a register", NULL);
+	e = vapic_run(a, MOV_TO_APIC, 2, PAGE_SIZE + LVT_ERROR, before ^ 0x11);
+	JUDGE("apic.access.only-page", snippet_passed(&a->s, &e), true);
+	JUDGE("apic.access.only-page", *lvt, before ^ 0x11);
+	*lvt = before;
+	judge_about("INIT", NULL);
+	*(volatile u32 *)(ulong)(APIC_PAGE + ICR_HIGH) = a->s.v.cpu->apic_id << 24;
+	e = vapic_run(a, MOV_TO_APIC "\x90\x90\x90", 5, PAGE_SIZE + ICR_LOW, ICR_INIT);
+	JUDGE("apic.access.init", e.reason, EXIT_init);
+}
+
+TEST(apic, access_other_page, .sdm = SECTION, .needs = "virtualize APIC accesses",
+     .rules = "apic.access.only-page apic.access.init")
+{
+	struct vapic a;
+
+	judge_begin();
+	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
+	judge_other_page(&a);
+	judge_done();
+}
+
+/* The same EPT pointer, with the local APIC's page virtualized and not by turns; and EPT changes meanwhile. */
+TEST(apic, access_other_page_ept, .sdm = SECTION, .needs = "virtualize APIC accesses; INVEPT", .opt = OPT_ept,
+     .rules = ACCESS_RULES " apic.access.only-page apic.access.init apic.access.invept")
+{
+	struct vapic a;
+	struct exit e;
+	u64 root;
+
+	judge_begin();
+	vapic_begin(&a, c, OPT_ept, PROC2_virtualize_apic_accesses);
+	root = a.s.v.eptp & EPT_ADDR;
+	for (u32 i = 0; i < 2; i++) {
+		judge_real_page(&a);
+		judge_about("EPT changes", NULL);
+		a.s.v.l2_window[(VAPIC_BEFORE - L2_WINDOW) >> PAGE_SHIFT] = GPA_ALIAS | PTE_P | PTE_W;
+		ept_map_page(root, GPA_ALIAS, (ulong)a.before, EPT_RWX);
+		*(u32 *)(void *)a.before = 0x11;
+		*(u32 *)(void *)a.behind = 0x22;
+		invept(INVEPT_SINGLE, a.s.v.eptp, 0);
+		e = vapic_run(&a, MOV_FROM_APIC, 2, 0u - PAGE_SIZE, 0);
+		JUDGE("apic.access.invept", snippet_passed(&a.s, &e), true);
+		JUDGE("apic.access.invept", a.s.v.g.ax, 0x11);
+		ept_map_page(root, GPA_ALIAS, (ulong)a.behind, EPT_RWX);
+		invept(INVEPT_SINGLE, a.s.v.eptp, 0);
+		e = vapic_run(&a, MOV_FROM_APIC, 2, 0u - PAGE_SIZE, 0);
+		JUDGE("apic.access.invept", a.s.v.g.ax, 0x22);
+		vapic_access_page(&a, (ulong)a.access);
+		judge_other_page(&a);
+	}
 	judge_done();
 }
 
