@@ -2,6 +2,7 @@
 /* Accesses to the APIC-access page that exit: which, in what order with other faults, and what the exit tells. */
 #include "core/mem.h"
 #include "lhv/apic.h"
+#include "lhv/ept_setup.h"
 #include "testcases/judge.h"
 #include "testcases/vapic.h"
 #include "x86/cr.h"
@@ -10,6 +11,8 @@
 #define PRIORITY "Priority of APIC-Access VM Exits"
 #define QUALIFICATION "Exit Qualification for APIC-Access VM Exits from Linear Accesses and Guest-Physical Accesses"
 #define INFO_VALID 0x80000000u
+#define PTE_A 0x20u
+#define PTE_D 0x40u
 
 /* One instruction that accesses [EBX], of this size. */
 struct access {
@@ -171,33 +174,76 @@ TEST(apic, access_real_page_ept, .sdm = SECTION, .needs = "virtualize APIC acces
 	judge_done();
 }
 
-/* --- Fetches, neighbours, and no control --- */
+/* --- The local APIC's page, where another one is virtualized --- */
 
-TEST(apic, access_fetch, .sdm = QUALIFICATION, .needs = "virtualize APIC accesses",
-     .rules = "apic.access.fetch apic.access.fetch-shadow")
+#define LVT_ERROR 0x370u
+#define ICR_LOW 0x300u
+#define ICR_HIGH 0x310u
+#define ICR_INIT 0x4500u /* no shorthand: with "self" only fixed interrupts are valid */
+
+/* L2 writes to the local APIC of L1's: a register, and an INIT for itself. VAPIC_BEHIND is the page. */
+static void judge_other_page(struct vapic *a)
+{
+	volatile u32 *lvt = (volatile u32 *)(ulong)(APIC_PAGE + LVT_ERROR);
+	u32 before = *lvt;
+	struct exit e;
+
+	a->s.v.l2_window[(VAPIC_BEHIND - L2_WINDOW) >> PAGE_SHIFT] = APIC_PAGE | PTE_P | PTE_W;
+	judge_about("a register", NULL);
+	e = vapic_run(a, MOV_TO_APIC, 2, PAGE_SIZE + LVT_ERROR, before ^ 0x11);
+	JUDGE("apic.access.only-page", snippet_passed(&a->s, &e), true);
+	JUDGE("apic.access.only-page", *lvt, before ^ 0x11);
+	*lvt = before;
+	judge_about("INIT", NULL);
+	*(volatile u32 *)(ulong)(APIC_PAGE + ICR_HIGH) = a->s.v.cpu->apic_id << 24;
+	e = vapic_run(a, MOV_TO_APIC "\x90\x90\x90", 5, PAGE_SIZE + ICR_LOW, ICR_INIT);
+	JUDGE("apic.access.init", e.reason, EXIT_init);
+}
+
+TEST(apic, access_other_page, .sdm = SECTION, .needs = "virtualize APIC accesses",
+     .rules = "apic.access.only-page apic.access.init")
 {
 	struct vapic a;
-	struct exit e;
 
 	judge_begin();
 	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	for (u32 offset = 0; offset < PAGE_SIZE; offset += 0x7f0) {
-		vapic_code(&a, "\xff\xe3", 2, offset, 0); /* jmp ebx */
-		e = snippet_run(&a.s);
-		JUDGE("apic.access.fetch", e.reason, EXIT_apic_access);
-		JUDGE("apic.access.fetch", e.qualification, offset | APIC_LINEAR_FETCH);
-		JUDGE("apic.access.fetch", e.ip, VAPIC_LINEAR + offset);
-	}
-	if (cap_have("use TPR shadow")) {
-		vapic_shadow(&a);
-		e = vapic_run(&a, "\xff\xe3", 2, VAPIC_TPR, 0);
-		JUDGE("apic.access.fetch-shadow", e.reason, EXIT_apic_access);
-		JUDGE("apic.access.fetch-shadow", e.qualification, VAPIC_TPR | APIC_LINEAR_FETCH);
-	} else {
-		judge_absent("apic.access.fetch-shadow");
+	judge_other_page(&a);
+	judge_done();
+}
+
+/* The same EPT pointer, with the local APIC's page virtualized and not by turns; and EPT changes meanwhile. */
+TEST(apic, access_other_page_ept, .sdm = SECTION, .needs = "virtualize APIC accesses; INVEPT", .opt = OPT_ept,
+     .rules = ACCESS_RULES " apic.access.only-page apic.access.init apic.access.invept")
+{
+	struct vapic a;
+	struct exit e;
+	u64 root;
+
+	judge_begin();
+	vapic_begin(&a, c, OPT_ept, PROC2_virtualize_apic_accesses);
+	root = a.s.v.eptp & EPT_ADDR;
+	for (u32 i = 0; i < 2; i++) {
+		judge_real_page(&a);
+		judge_about("EPT changes", NULL);
+		a.s.v.l2_window[(VAPIC_BEFORE - L2_WINDOW) >> PAGE_SHIFT] = GPA_ALIAS | PTE_P | PTE_W;
+		ept_map_page(root, GPA_ALIAS, (ulong)a.before, EPT_RWX);
+		*(u32 *)(void *)a.before = 0x11;
+		*(u32 *)(void *)a.behind = 0x22;
+		invept(INVEPT_SINGLE, a.s.v.eptp, 0);
+		e = vapic_run(&a, MOV_FROM_APIC, 2, 0u - PAGE_SIZE, 0);
+		JUDGE("apic.access.invept", snippet_passed(&a.s, &e), true);
+		JUDGE("apic.access.invept", a.s.v.g.ax, 0x11);
+		ept_map_page(root, GPA_ALIAS, (ulong)a.behind, EPT_RWX);
+		invept(INVEPT_SINGLE, a.s.v.eptp, 0);
+		e = vapic_run(&a, MOV_FROM_APIC, 2, 0u - PAGE_SIZE, 0);
+		JUDGE("apic.access.invept", a.s.v.g.ax, 0x22);
+		vapic_access_page(&a, (ulong)a.access);
+		judge_other_page(&a);
 	}
 	judge_done();
 }
+
+/* --- Neighbours, and no control --- */
 
 TEST(apic, access_neighbours, .sdm = SECTION, .needs = "virtualize APIC accesses",
      .rules = "apic.access.only-page apic.access.not-accessed apic.access.control-off")
@@ -322,5 +368,53 @@ TEST(apic, access_after_page_fault, .sdm = PRIORITY, .needs = "virtualize APIC a
 	*pte |= PTE_U;
 	e = vapic_run(&a, MOV_FROM_APIC, 2, 0x80, 0);
 	JUDGE("apic.access.after-page-fault", e.reason, EXIT_apic_access);
+	judge_done();
+}
+
+/* An address that isn't memory's. Nothing is accessed there, by entries or by what L2 does elsewhere. */
+TEST(apic, access_page_anywhere, .sdm = SECTION, .needs = "virtualize APIC accesses", .rules = "apic.access.anywhere")
+{
+	/* The BIOS, a hole, the I/O APIC, and far above. */
+	static const u64 pages[] = { 0xf0000, 0xd0000000, 0xfec00000, 0xff0000000 };
+	struct vapic a;
+	struct exit e;
+
+	judge_begin();
+	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
+	judge_about("", NULL);
+	for (u32 i = 0; i < ARRAY_SIZE(pages); i++) {
+		vmwrite(VMCS_apic_access_address, pages[i]);
+		e = vapic_run(&a, MOV_TO_APIC, 2, 0x80, 0x11);
+		JUDGE("apic.access.anywhere", snippet_passed(&a.s, &e), true);
+	}
+	judge_done();
+}
+
+/* --- Fetches --- */
+
+/* Bochs ends at such a fetch, with what was said before and didn't get out yet. */
+TEST(apic, access_fetch, .sdm = QUALIFICATION, .needs = "virtualize APIC accesses", .flags = TEST_NAMED,
+     .rules = "apic.access.fetch apic.access.fetch-shadow")
+{
+	struct vapic a;
+	struct exit e;
+
+	judge_begin();
+	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
+	for (u32 offset = 0; offset < PAGE_SIZE; offset += 0x7f0) {
+		vapic_code(&a, "\xff\xe3", 2, offset, 0); /* jmp ebx */
+		e = snippet_run(&a.s);
+		JUDGE("apic.access.fetch", e.reason, EXIT_apic_access);
+		JUDGE("apic.access.fetch", e.qualification, offset | APIC_LINEAR_FETCH);
+		JUDGE("apic.access.fetch", e.ip, VAPIC_LINEAR + offset);
+	}
+	if (cap_have("use TPR shadow")) {
+		vapic_shadow(&a);
+		e = vapic_run(&a, "\xff\xe3", 2, VAPIC_TPR, 0);
+		JUDGE("apic.access.fetch-shadow", e.reason, EXIT_apic_access);
+		JUDGE("apic.access.fetch-shadow", e.qualification, VAPIC_TPR | APIC_LINEAR_FETCH);
+	} else {
+		judge_absent("apic.access.fetch-shadow");
+	}
 	judge_done();
 }

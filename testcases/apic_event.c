@@ -241,10 +241,12 @@ TEST(apic, access_after_violation, .sdm = "Priority of APIC-Access VM Exits", .n
 	JUDGE("apic.access.by-translation", e.reason, EXIT_apic_access);
 	JUDGE("apic.access.by-translation", e.qualification, 0x90 | APIC_LINEAR_WRITE);
 	judge_about("the address as a guest-physical one, which EPT leads elsewhere", NULL);
-	ept_map_page(root, GPA_ALIAS, (ulong)a.before, EPT_RWX);
-	vmwrite(VMCS_apic_access_address, GPA_ALIAS);
+	vapic_access_page(&a, page);
+	ept_map_page(root, page, (ulong)a.before, EPT_RWX);
 	invept(INVEPT_SINGLE, a.s.v.eptp, 0);
-	e = vapic_run(&a, MOV_TO_APIC, 2, 0x90, 0);
+	e = vapic_run(&a, MOV_TO_APIC, 2, 0x90, 0x12345678);
 	JUDGE("apic.access.by-translation", snippet_passed(&a.s, &e), true);
+	JUDGE("apic.access.by-translation", *(u32 *)(void *)(a.before + 0x90), 0x12345678);
+	ept_map_page(root, page, page, EPT_RWX);
 	judge_done();
 }

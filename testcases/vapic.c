@@ -7,6 +7,7 @@
 
 #define VECTORS 256u
 #define HANDLER_BYTES 4u
+#define WATCHDOG 400000u
 #define GATE_INTERRUPT 0x8e00u
 #define NEEDS_SHADOW \
 	(PROC2_virtualize_x2apic_mode | PROC2_apic_register_virtualization | PROC2_virtual_interrupt_delivery)
@@ -163,4 +164,49 @@ ulong vapic_return_address(const struct vapic *a)
 {
 	(void)a;
 	return *(const ulong *)(ulong)vmread(VMCS_guest_rsp);
+}
+
+bool vapic_bit(const struct vapic *a, u32 base, u32 vector)
+{
+	return vapic_get(a, base + vector / 32 * 16) >> vector % 32 & 1;
+}
+
+void vapic_bit_set(struct vapic *a, u32 base, u32 vector)
+{
+	u32 offset = base + vector / 32 * 16;
+
+	vapic_set(a, offset, vapic_get(a, offset) | 1u << vector % 32);
+}
+
+static void clear_interrupts(struct vapic *a)
+{
+	for (u32 i = 0; i < 8; i++) {
+		vapic_set(a, VAPIC_ISR + 16 * i, 0);
+		vapic_set(a, VAPIC_IRR + 16 * i, 0);
+	}
+	vapic_set(a, VAPIC_PPR, 0);
+	vapic_set(a, VAPIC_TPR, 0);
+}
+
+void vapic_delivery(struct vapic *a, struct cpu *c, u32 proc2)
+{
+	vapic_begin(a, c, 0, PROC2_virtual_interrupt_delivery | proc2);
+	a->s.v.ctl[CTL_PIN] |= PIN_activate_preemption_timer;
+	vcpu_write_controls(&a->s.v);
+	vmwrite(VMCS_preemption_timer_value, WATCHDOG);
+	vapic_idt(a);
+	clear_interrupts(a);
+}
+
+void vapic_stand(struct vapic *a, const char *bytes, u32 length, u32 flags, u32 status)
+{
+	vapic_code(a, bytes, length, 0, 0);
+	vmwrite(VMCS_guest_rflags, RFLAGS_FIXED | flags);
+	vmwrite(VMCS_guest_interrupt_status, status);
+	vmwrite(VMCS_preemption_timer_value, WATCHDOG);
+	clear_interrupts(a);
+	if (status & 0xff)
+		vapic_bit_set(a, VAPIC_IRR, status & 0xff);
+	if (status >> 8)
+		vapic_bit_set(a, VAPIC_ISR, status >> 8);
 }

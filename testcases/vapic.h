@@ -95,4 +95,18 @@ int vapic_vector(const struct vapic *a, const struct exit *e);
 /* RIP that the handler would return to. */
 ulong vapic_return_address(const struct vapic *a);
 
+/* --- Virtual interrupts --- */
+
+/*
+ * Begins with virtual-interrupt delivery, other secondary controls, that IDT, and the VMX-preemption timer: L2 may be halted
+ * for ever.
+ */
+void vapic_delivery(struct vapic *a, struct cpu *c, u32 proc2);
+/* L2 at these bytes, with RFLAGS.IF or 0, and this guest interrupt status, whose vectors are in VIRR and VISR alone. VTPR is 0. */
+void vapic_stand(struct vapic *a, const char *bytes, u32 length, u32 flags, u32 status);
+#define VAPIC_STATUS(svi, rvi) ((svi) << 8 | (rvi))
+/* VISR and VIRR: base VAPIC_ISR, VAPIC_IRR. */
+bool vapic_bit(const struct vapic *a, u32 base, u32 vector);
+void vapic_bit_set(struct vapic *a, u32 base, u32 vector);
+
 #endif

@@ -144,7 +144,7 @@ static void exit_information(struct cpu *c, u32 reason, u64 qualification, const
 
 	v[VI_exit_reason] = reason;
 	v[VI_exit_qualification] = qualification;
-	v[VI_exit_interruption_info] = c->nested.raised ? c->nested.raised : vmcs_get(VMCS_exit_interruption_info);
+	v[VI_exit_interruption_info] = found->info ? found->info : vmcs_get(VMCS_exit_interruption_info);
 	v[VI_idt_vectoring_info] = vmcs_get(VMCS_idt_vectoring_info);
 	v[VI_exit_instruction_length] = vmcs_get(VMCS_exit_instruction_length);
 }
@@ -212,16 +212,18 @@ static void reflect(struct cpu *c, u32 reason, u64 qualification, const struct f
 	load_host_state(c, &l2);
 }
 
-void reflect_exception(struct cpu *c, u32 vector, u32 error)
+void reflect_exit(struct cpu *c, u32 reason, u64 qualification)
 {
-	struct vmcs12_cpu *n = &c->nested;
+	reflect(c, reason, qualification, &(const struct found){ 0 });
+}
 
-	n->raised = INFO_VALID | INFO_EXCEPTION | vector | (exception_has_error(vector) ? INFO_ERROR_CODE : 0);
-	n->raised_error = error;
-	/* As a fault would push it (SDM: "Saving RIP, RSP, RFLAGS, and SSP"). */
+/* What an exception's exit saves is what its delivery would have pushed, with RF set (SDM: "Saving RIP, RSP, RFLAGS, and SSP"). */
+void reflect_fault(struct cpu *c, u32 vector, u32 error)
+{
+	const struct found found = { INFO_VALID | INFO_EXCEPTION | INFO_ERROR_CODE | vector, error };
+
 	vmcs_put(VMCS_guest_rflags, vmcs_get(VMCS_guest_rflags) | RFLAGS_RF);
-	reflect_exit(c, EXIT_exception_or_nmi, 0);
-	n->raised = 0;
+	reflect(c, EXIT_exception_or_nmi, 0, &found);
 }
 
 /* SDM: "VM-Entry Failures During or After Loading Guest State": no guest state is saved, no MSRs stored. */
