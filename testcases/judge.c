@@ -53,29 +53,40 @@ void judge_about(const char *what, const char *where)
 	now.where = where;
 }
 
-static u64 bit_of(const char *rule)
+static void judged(const char *rule)
 {
-	u32 slot = ((ulong)rule ^ (ulong)rule >> 6) % ARRAY_SIZE(now.known);
-
-	if (now.known[slot].rule != rule) {
-		now.known[slot].bit = 1ull << judge_position(rule);
-		now.known[slot].rule = rule;
+	if (rule != now.rule) {
+		now.rule = rule;
+		now.bit = 1ull << judge_position(rule);
 	}
-	return now.known[slot].bit;
+	now.judged |= now.bit;
+}
+
+static bool failed(const struct where *rule, const char *what, const char *want, const char *got)
+{
+	char text[200];
+
+	fmt(text, sizeof(text), "%s: %s%s%s%s%s", rule->expr, now.what ? now.what : "", now.where ? ", " : "",
+	    now.where ? now.where : "", *what ? ": " : "", what);
+	return check_failed(&(const struct where){ rule->file, rule->line, text }, want, got);
 }
 
 bool judge_equal(const struct where *rule, const char *what, u64 got, u64 want)
 {
-	char text[200], a[24], b[24];
+	char a[24], b[24];
 
-	now.judged |= bit_of(rule->expr);
+	judged(rule->expr);
 	if (got == want)
 		return check_true(true, rule);
-	fmt(text, sizeof(text), "%s: %s%s%s: %s", rule->expr, now.what ? now.what : "", now.where ? ", " : "",
-	    now.where ? now.where : "", what);
 	fmt(a, sizeof(a), "0x%llx", (unsigned long long)want);
 	fmt(b, sizeof(b), "0x%llx", (unsigned long long)got);
-	return check_failed(&(const struct where){ rule->file, rule->line, text }, a, b);
+	return failed(rule, what, a, b);
+}
+
+bool judge_held(const struct where *rule, bool held, const char *want, const char *got)
+{
+	judged(rule->expr);
+	return held ? check_true(true, rule) : failed(rule, "", want, got);
 }
 
 void judge_absent(const char *rule)
