@@ -76,6 +76,7 @@ static const struct {
 	{ "all-context INVVPID", VPID_CAP_ALL },
 	{ "single-context-retaining-globals INVVPID", VPID_CAP_SINGLE_GLOBALS },
 	{ "EPTP switching", 0 },
+	{ "CR3-target values", 0 },
 	{ "activity state HLT", 0 },
 	{ "activity state shutdown", 0 },
 	{ "activity state wait-for-SIPI", 0 },
@@ -124,6 +125,8 @@ static bool special_have(const char *name)
 {
 	if (!strcmp(name, "VMX"))
 		return vmx_present;
+	if (!strcmp(name, "CR3-target values"))
+		return vmx_caps.misc >> 16 & 0x1ff;
 	if (!strcmp(name, "activity state HLT"))
 		return vmx_caps.misc >> 6 & 1;
 	if (!strcmp(name, "activity state shutdown"))

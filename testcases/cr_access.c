@@ -196,6 +196,38 @@ TEST(cr, never, .sdm = CONDITION, .rules = "cr.never-exits")
 	end(&s);
 }
 
+/* Registers that don't exist, and a LOCK prefix: #UD, whatever exits. */
+TEST(cr, undefined, .sdm = "Relative Priority of Faults and VM Exits", .needs = "CR3-load exiting; CR3-store exiting",
+     .rules = "exit.cause.fault-first")
+{
+	static const char locked[][5] = { "\xf0\x0f\x22\xc1", "\xf0\x0f\x20\xd9", "\xf0\x0f\x22\xd9",
+					  "\xf0\x0f\x22\xe1" };
+	const u32 defined = 1u << 0 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 8;
+	struct snippet s;
+
+	begin(&s, c, 0, PROC_cr3_load_exiting | PROC_cr3_store_exiting);
+	vmwrite(VMCS_cr0_guest_host_mask, ~0ul);
+	vmwrite(VMCS_cr4_guest_host_mask, ~0ul);
+	for (enum snip_mode mode = SNIP_NATIVE; mode < SNIP_MODES; mode = snippet_next(mode)) {
+		snippet_mode(&s, mode, false);
+		for (u32 number = 0; number < snippet_registers(mode); number++) {
+			if (defined >> number & 1)
+				continue;
+			judge_about("a register that doesn't exist", snippet_name(mode));
+			snippet_mov(&s, TO_CR, number, 1);
+			judge_fault(&s, WHERE("exit.cause.fault-first"), VEC_UD);
+			snippet_mov(&s, FROM_CR, number, 1);
+			judge_fault(&s, WHERE("exit.cause.fault-first"), VEC_UD);
+		}
+		for (u32 i = 0; i < ARRAY_SIZE(locked); i++) {
+			judge_about("LOCK", snippet_name(mode));
+			snippet_code(&s, locked[i], 4);
+			judge_fault(&s, WHERE("exit.cause.fault-first"), VEC_UD);
+		}
+	}
+	end(&s);
+}
+
 /* In real-address mode the privilege level is 0. */
 TEST(cr, real_mode, .sdm = CONDITION, .needs = "CR3-load exiting; CR3-store exiting", .opt = UNRESTRICTED,
      .rules = "cr.mov-to-cr0 cr.mov-to-cr3 cr.mov-from-cr3 cr.mov-to-cr4 cr.clts exit.info.cr-access" CR_TOLD)

@@ -286,6 +286,65 @@ TEST(cr, lmsw_shadow, .sdm = CHANGES, .rules = "cr.lmsw cr.lmsw-effect exit.info
 	end(&s);
 }
 
+/*
+ * L1 keeps TS from L2, as for a lazy switch of the FPU. Whatever else L2 writes to CR0, an FPU instruction is #NM. Each row
+ * changes MP too, which a hypervisor below may have made its own.
+ */
+TEST(cr, ts_stays, .sdm = CHANGES, .rules = "cr.lmsw-effect cr.clts-effect cr.masked-kept")
+{
+	static const struct {
+		const char *name, *rule, *code;
+	} rows[] = {
+		{ "LMSW, FNOP", "cr.lmsw-effect", "\x0f\x01\xf1\xd9\xd0" },
+		{ "MOV to CR0, FNOP", "cr.masked-kept", "\x0f\x22\xc1\xd9\xd0" },
+		{ "CLTS, NOP, FNOP", "cr.clts-effect", "\x0f\x06\x90\xd9\xd0" },
+	};
+	struct snippet s;
+	struct exit e;
+
+	begin(&s, c);
+	own(&cr0, CR0_TS, 0);
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		judge_about(rows[i].name, NULL);
+		vmwrite(VMCS_guest_cr0, (read_cr0() & ~(ulong)CR0_EM) | CR0_TS);
+		snippet_code(&s, rows[i].code, 5);
+		s.v.g.cx = (read_cr0() & ~(ulong)(CR0_TS | CR0_EM)) ^ CR0_MP;
+		e = snippet_run(&s);
+		if (judge_equal(WHERE(rows[i].rule), "exits by NM", snippet_faulted(&e, VEC_NM), true))
+			judge_equal(WHERE(rows[i].rule), "RIP", e.ip, (ulong)s.code + 3);
+	}
+	end(&s);
+}
+
+/* What L2 reads behind a write that doesn't exit: L1's bits from the shadow, as before. */
+TEST(cr, shadow_after_write, .sdm = CHANGES, .rules = "cr.read-shadow")
+{
+	const struct {
+		const char *name, *code;
+		const struct cr *cr;
+		ulong value;
+	} rows[] = {
+		{ "MOV to CR0", "\x0f\x22\xc1\x0f\x20\xc3", &cr0, (read_cr0() & ~(ulong)CR0_NE) ^ CR0_MP },
+		{ "MOV to CR4", "\x0f\x22\xe1\x0f\x20\xe3", &cr4, (read_cr4() & ~(ulong)CR4_VMXE) ^ CR4_TSD },
+		{ "LMSW", "\x0f\x01\xf1\x0f\x20\xc3", &cr0, (read_cr0() & ~(ulong)CR0_NE) ^ CR0_MP },
+	};
+	struct snippet s;
+
+	begin(&s, c);
+	own(&cr0, CR0_NE, 0);
+	own(&cr4, CR4_VMXE, 0);
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		judge_about(rows[i].name, NULL);
+		vmwrite(VMCS_guest_cr0, read_cr0());
+		vmwrite(VMCS_guest_cr4, read_cr4());
+		snippet_code(&s, rows[i].code, 6);
+		s.v.g.cx = rows[i].value;
+		if (judge_runs(&s, WHERE("cr.read-shadow")))
+			JUDGE("cr.read-shadow", s.v.g.bx, rows[i].value);
+	}
+	end(&s);
+}
+
 /* Values that no guest may have. */
 static void judge_refused(struct snippet *s, const struct cr *cr, const char *rule, ulong value)
 {

@@ -44,6 +44,7 @@
 #define VEC_NMI 2
 #define VEC_BP 3
 #define VEC_UD 6
+#define VEC_NM 7
 #define VEC_DF 8
 #define VEC_TS 10
 #define VEC_NP 11
