@@ -82,6 +82,7 @@ static const struct {
 	{ "activity state wait-for-SIPI", 0 },
 	{ "SYSCALL MSRs", 0 },
 	{ "CR4.OSXSAVE", 0 },
+	{ "CR4.PCIDE", 0 },
 	{ "CR4.SMXE", 0 },
 	{ "MONITOR and MWAIT", 0 },
 	{ "x2APIC", 0 },
@@ -140,6 +141,8 @@ static bool special_have(const char *name)
 	/* VMX operation allows the bits of CR4 that the CPU has. */
 	if (!strcmp(name, "CR4.OSXSAVE"))
 		return vmx_caps.cr4_fixed1 & CR4_OSXSAVE;
+	if (!strcmp(name, "CR4.PCIDE"))
+		return vmx_caps.cr4_fixed1 & CR4_PCIDE;
 	if (!strcmp(name, "CR4.SMXE"))
 		return vmx_caps.cr4_fixed1 & CR4_SMXE;
 	if (!strcmp(name, "MONITOR and MWAIT"))
