@@ -77,10 +77,10 @@ TEST(cr, cr3_targets, .sdm = "CR3-Target Controls", .needs = "CR3-load exiting; 
 #define PAE_MODE SNIP_NATIVE
 #endif
 
-/* PDPTEs like those that CR3 has, but for the fourth. */
+/* PDPTEs like those that CR3 has, but for the fourth; at the end of a page, since 32 bytes are all that they need. */
 static u64 *pae_root(u64 fourth)
 {
-	u64 *root = page_alloc();
+	u64 *root = (u64 *)((u8 *)page_alloc() + PAGE_SIZE - PAE_SIZE);
 
 	memcpy(root, (void *)(ulong)vmread(VMCS_guest_cr3), PAE_SIZE);
 	root[3] = fourth;
