@@ -170,6 +170,16 @@ TEST(cr, cr3_no_flush, .sdm = "Saving Control Registers, Debug Registers, and MS
 /* CR2, DR0 to DR3 and DR6 are in no VMCS: L1 and L2 have the same. */
 TEST(cr, unswitched, .sdm = "Guest Register State", .rules = "cr.unswitched")
 {
+	static const struct {
+		u32 number;
+		ulong (*read)(void);
+		void (*write)(ulong value);
+		ulong value;
+	} registers[] = {
+		{ 0, read_dr0, write_dr0, 0x1000 },        { 1, read_dr1, write_dr1, 0x1110 },
+		{ 2, read_dr2, write_dr2, 0x1220 },        { 3, read_dr3, write_dr3, 0x1330 },
+		{ 6, read_dr6, write_dr6, DR6_FIXED | 5 },
+	};
 	const ulong cr2 = read_cr2();
 	struct snippet s;
 
@@ -186,25 +196,20 @@ TEST(cr, unswitched, .sdm = "Guest Register State", .rules = "cr.unswitched")
 	judge_runs(&s, WHERE("cr.unswitched"));
 	JUDGE("cr.unswitched", read_cr2(), 0x7654321);
 	write_cr2(cr2);
-	for (u32 number = 0; number < 4; number++) {
-		snippet_mov(&s, TO_DR, number, 1);
-		s.v.g.cx = 0x1000 + number;
+	for (u32 i = 0; i < ARRAY_SIZE(registers); i++) {
+		const ulong old = registers[i].read();
+
+		judge_about("DR", "from L1");
+		registers[i].write(registers[i].value);
+		snippet_mov(&s, FROM_DR, registers[i].number, 1);
 		judge_runs(&s, WHERE("cr.unswitched"));
-	}
-	snippet_mov(&s, TO_DR, 6, 1);
-	s.v.g.cx = DR6_FIXED | 5;
-	judge_runs(&s, WHERE("cr.unswitched"));
-	judge_about("DR", "over an exit and an entry");
-	for (u32 number = 0; number < 4; number++) {
-		snippet_mov(&s, FROM_DR, number, 1);
+		JUDGE("cr.unswitched", s.v.g.cx, registers[i].value);
+		judge_about("DR", "from L2");
+		snippet_mov(&s, TO_DR, registers[i].number, 1);
+		s.v.g.cx = registers[i].value ^ 3;
 		judge_runs(&s, WHERE("cr.unswitched"));
-		JUDGE("cr.unswitched", s.v.g.cx, 0x1000 + number);
+		JUDGE("cr.unswitched", registers[i].read(), registers[i].value ^ 3);
+		registers[i].write(old);
 	}
-	snippet_mov(&s, FROM_DR, 6, 1);
-	judge_runs(&s, WHERE("cr.unswitched"));
-	JUDGE("cr.unswitched", s.v.g.cx, DR6_FIXED | 5);
-	snippet_mov(&s, TO_DR, 6, 1);
-	s.v.g.cx = DR6_FIXED;
-	judge_runs(&s, WHERE("cr.unswitched"));
 	end(&s);
 }
