@@ -84,6 +84,7 @@ static const struct {
 	{ "SYSCALL MSRs", 0 },
 	{ "CR4.VME", 0 },
 	{ "CR4.OSXSAVE", 0 },
+	{ "CR4.PCIDE", 0 },
 	{ "CR4.SMXE", 0 },
 	{ "CR4.SMAP", 0 },
 	{ "MONITOR and MWAIT", 0 },
@@ -158,6 +159,8 @@ static bool special_have(const char *name)
 		return vmx_caps.cr4_fixed1 & CR4_VME;
 	if (!strcmp(name, "CR4.OSXSAVE"))
 		return vmx_caps.cr4_fixed1 & CR4_OSXSAVE;
+	if (!strcmp(name, "CR4.PCIDE"))
+		return vmx_caps.cr4_fixed1 & CR4_PCIDE;
 	if (!strcmp(name, "CR4.SMXE"))
 		return vmx_caps.cr4_fixed1 & CR4_SMXE;
 	if (!strcmp(name, "CR4.SMAP"))

@@ -144,8 +144,10 @@ TEST(cr, mov_dr_plain, .sdm = CONDITION, .rules = "cr.mov-dr-plain exit.cause.fa
 	begin(&s, c, 0, false);
 	judge_about("MOV DR", "without the control");
 	vmwrite_bits(VMCS_guest_cr4, CR4_DE, 0);
-	for (u32 number = 0; number < 4; number++)
+	for (u32 number = 0; number < 4; number++) {
 		judge_round(&s, number, number, 0x12345670 + number, 0x12345670 + number);
+		judge_round(&s, number, number, 0, 0);
+	}
 	judge_round(&s, 6, 6, DR6_FIXED | 1, DR6_FIXED | 1);
 	judge_about("DR4 is DR6", NULL);
 	judge_round(&s, 4, 6, DR6_FIXED, DR6_FIXED);

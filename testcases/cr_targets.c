@@ -77,10 +77,10 @@ TEST(cr, cr3_targets, .sdm = "CR3-Target Controls", .needs = "CR3-load exiting; 
 #define PAE_MODE SNIP_NATIVE
 #endif
 
-/* PDPTEs like those that CR3 has, but for the fourth. */
+/* PDPTEs like those that CR3 has, but for the fourth; at the end of a page, since 32 bytes are all that they need. */
 static u64 *pae_root(u64 fourth)
 {
-	u64 *root = page_alloc();
+	u64 *root = (u64 *)((u8 *)page_alloc() + PAGE_SIZE - PAE_SIZE);
 
 	memcpy(root, (void *)(ulong)vmread(VMCS_guest_cr3), PAE_SIZE);
 	root[3] = fourth;
@@ -187,6 +187,7 @@ static void judge_loads(struct snippet *s, u32 opt)
 		{ "MOV to CR0: TS", 0, CR0_TS, false },
 	};
 	const u64 cr3 = vmread(VMCS_guest_cr3), first = *(u64 *)(ulong)cr3;
+	const ulong cr0 = read_cr0();
 
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
 		u64 *root = pae_root(0);
@@ -219,6 +220,8 @@ static void judge_loads(struct snippet *s, u32 opt)
 		}
 		if (opt && rows[i].loads)
 			JUDGE("cr.pdptes-saved", pdpte(3), first);
+		/* L2's CR0.CD is L1's, too. */
+		write_cr0(cr0);
 		snippet_mode(s, PAE_MODE, false);
 	}
 }

@@ -210,10 +210,12 @@ TEST(mode, long_off_64bit, .sdm = "Changes to Instruction Behavior in VMX Non-Ro
 	struct snippet s;
 
 	begin(&s, c, UNRESTRICTED);
+	judge_about("MOV to CR0", NULL);
 	snippet_mov(&s, TO_CR, 0, 1);
 	s.v.g.cx = (ulong)vmread(VMCS_guest_cr0) & ~(ulong)CR0_PG;
 	judge_fault(&s, WHERE("mode.long-leave-64bit"), VEC_GP);
 	/* And so is clearing CR4.PAE. */
+	judge_about("MOV to CR4", NULL);
 	snippet_mov(&s, TO_CR, 4, 1);
 	s.v.g.cx = (ulong)vmread(VMCS_guest_cr4) & ~(ulong)CR4_PAE;
 	judge_fault(&s, WHERE("mode.long-leave-64bit"), VEC_GP);
