@@ -11,8 +11,6 @@
 #define PRIORITY "Priority of APIC-Access VM Exits"
 #define QUALIFICATION "Exit Qualification for APIC-Access VM Exits from Linear Accesses and Guest-Physical Accesses"
 #define INFO_VALID 0x80000000u
-#define PTE_A 0x20u
-#define PTE_D 0x40u
 
 /* One instruction that accesses [EBX], of this size. */
 struct access {

@@ -53,13 +53,15 @@ void judge_about(const char *what, const char *where)
 	now.where = where;
 }
 
-static void judged(const char *rule)
+static u64 bit_of(const char *rule)
 {
-	if (rule != now.rule) {
-		now.rule = rule;
-		now.bit = 1ull << judge_position(rule);
+	u32 slot = ((ulong)rule ^ (ulong)rule >> 6) % ARRAY_SIZE(now.known);
+
+	if (now.known[slot].rule != rule) {
+		now.known[slot].bit = 1ull << judge_position(rule);
+		now.known[slot].rule = rule;
 	}
-	now.judged |= now.bit;
+	return now.known[slot].bit;
 }
 
 static bool failed(const struct where *rule, const char *what, const char *want, const char *got)
@@ -75,7 +77,7 @@ bool judge_equal(const struct where *rule, const char *what, u64 got, u64 want)
 {
 	char a[24], b[24];
 
-	judged(rule->expr);
+	now.judged |= bit_of(rule->expr);
 	if (got == want)
 		return check_true(true, rule);
 	fmt(a, sizeof(a), "0x%llx", (unsigned long long)want);
@@ -85,7 +87,7 @@ bool judge_equal(const struct where *rule, const char *what, u64 got, u64 want)
 
 bool judge_held(const struct where *rule, bool held, const char *want, const char *got)
 {
-	judged(rule->expr);
+	now.judged |= bit_of(rule->expr);
 	return held ? check_true(true, rule) : failed(rule, "", want, got);
 }
 
