@@ -29,11 +29,11 @@ static bool l1_wants_msr(struct cpu *c, bool write)
 	return !bitmap || bitmap[b.byte] & b.mask;
 }
 
-/* A fault with an error code that L0 found in an instruction of L2's. */
-static void fault_of_l2(struct cpu *c, u32 vector, u32 error)
+/* SDM: "Exception Bitmap". */
+void l2_fault(struct cpu *c, u32 vector, u32 error)
 {
 	if (c->nested.v[VI_exception_bitmap] >> vector & 1)
-		reflect_fault(c, vector, error);
+		reflect_exception(c, vector, error);
 	else
 		l1_fault(c, vector, error);
 }
@@ -45,7 +45,7 @@ static void msr_for_l2(struct cpu *c, bool write)
 	u64 value = (u32)g->ax | (u64)(u32)g->dx << 32;
 
 	if (write ? !msr_emulate_write(c, (u32)g->cx, value) : !msr_emulate_read(c, (u32)g->cx, &value)) {
-		fault_of_l2(c, VEC_GP, 0);
+		l2_fault(c, VEC_GP, 0);
 		return;
 	}
 	if (!write) {
@@ -78,7 +78,7 @@ static void ept_violation(struct cpu *c)
 		break;
 	case EPT02_NOWHERE:
 		if (!nested_ept(c)) {
-			fault_of_l2(c, VEC_GP, 0);
+			l2_fault(c, VEC_GP, 0);
 			break;
 		}
 		r.rights = 0;

@@ -36,8 +36,8 @@ bool nested_vpid(const struct cpu *c);
 /* --- reflect.c --- */
 /* Exit from L2 to L1, exit information from VMCS02. L1 goes on at its host RIP; VMCS01 is current. */
 void reflect_exit(struct cpu *c, u32 reason, u64 qualification);
-/* An exception with an error code, that L0 found and L1's exception bitmap has. */
-void reflect_fault(struct cpu *c, u32 vector, u32 error);
+/* The same for an exception that L0 raises, a fault. */
+void reflect_exception(struct cpu *c, u32 vector, u32 error);
 /* VM-entry failure after the checks on controls and host state: bit 31 is set here. VMCS02 is current. */
 void reflect_failure(struct cpu *c, u32 reason, u64 qualification);
 

@@ -129,22 +129,17 @@ static void load_host_state(struct cpu *c, const struct from_l2 *l2)
 		vmx_abort(c, ABORT_LOAD_MSRS);
 }
 
-/* An exception of L2 that L0 found, with what the CPU would have told of it. 0: the CPU's own exit. */
-struct found {
-	u32 info, error;
-};
-
 /*
  * SDM: "Information for VM Exits". What L1 nearly always reads is fetched now; the rest stays in VMCS02 until L1 asks,
  * also where an exit leaves it undefined. VMCS02 is current.
  */
-static void exit_information(struct cpu *c, u32 reason, u64 qualification, const struct found *found)
+static void exit_information(struct cpu *c, u32 reason, u64 qualification)
 {
 	u64 *v = c->nested.v;
 
 	v[VI_exit_reason] = reason;
 	v[VI_exit_qualification] = qualification;
-	v[VI_exit_interruption_info] = found->info ? found->info : vmcs_get(VMCS_exit_interruption_info);
+	v[VI_exit_interruption_info] = c->nested.raised ? c->nested.raised : vmcs_get(VMCS_exit_interruption_info);
 	v[VI_idt_vectoring_info] = vmcs_get(VMCS_idt_vectoring_info);
 	v[VI_exit_instruction_length] = vmcs_get(VMCS_exit_instruction_length);
 }
@@ -179,18 +174,14 @@ static void bring_back(struct cpu *c)
 	}
 }
 
-static void reflect(struct cpu *c, u32 reason, u64 qualification, const struct found *found)
+void reflect_exit(struct cpu *c, u32 reason, u64 qualification)
 {
 	struct vmcs12_cpu *n = &c->nested;
 	u32 info;
 	struct from_l2 l2 = { 0 };
 
-	exit_information(c, reason, qualification, found);
+	exit_information(c, reason, qualification);
 	bring_back(c);
-	if (found->info) {
-		n->v[VI_exit_interruption_error_code] = found->error;
-		bit_clear(n->stale, VI_exit_interruption_error_code);
-	}
 	if (!(n->v[VI_vm_exit_controls] & VMEXIT_load_ia32_efer))
 		l2.efer = vmcs_read(VMCS_guest_ia32_efer);
 	/* SDM: "Updating Non-Register State": an NMI's exit blocks; with virtual NMIs, L2's blocking is its own. */
@@ -212,32 +203,43 @@ static void reflect(struct cpu *c, u32 reason, u64 qualification, const struct f
 	load_host_state(c, &l2);
 }
 
-/* MSRs that an exit of VMCS02 would have loaded for L1; there was none if L0 itself refuses the entry. */
-static void load_host_msrs(const u64 *v)
-{
-	u32 exit = (u32)v[VI_vm_exit_controls];
-	u64 pat = v[VI_host_ia32_pat], perf = v[VI_host_ia32_perf_global_ctrl];
-
-	if (exit & VMEXIT_load_ia32_pat)
-		msr_write_raw(MSR_PAT, (u32)pat, (u32)(pat >> 32));
-	if (exit & VMEXIT_load_perf_global_ctrl)
-		msr_write_raw(MSR_PERF_GLOBAL_CTRL, (u32)perf, (u32)(perf >> 32));
-}
-
-/* SDM: "VM-Entry Failures During or After Loading Guest State": no guest state is saved, no MSRs stored. */
-void reflect_failure(struct cpu *c, u32 reason, u64 qualification)
+void reflect_exception(struct cpu *c, u32 vector, u32 error)
 {
 	struct vmcs12_cpu *n = &c->nested;
-	struct from_l2 l2 = { 0 };
 
-	n->touched = true;
-	n->v[VI_exit_reason] = reason | ENTRY_FAILURE;
-	n->v[VI_exit_qualification] = qualification;
-	load_host_msrs(n->v);
-	if (!(n->v[VI_vm_exit_controls] & VMEXIT_load_ia32_efer))
-		l2.efer = vmcs_read(VMCS_guest_ia32_efer);
-	vmcs_load(&c->vmcs01);
-	shadow_off(c);
-	l2.nmi_blocked = vmcs_get(VMCS_guest_interruptibility_state) & BLOCKING_NMI;
-	load_host_state(c, &l2);
-}
+	n->raised = INFO_VALID | INFO_EXCEPTION | vector | (exception_has_error(vector) ? INFO_ERROR_CODE : 0);
+	n->raised_error = error;
+	/* As a fault would push it (SDM: "Saving RIP, RSP, RFLAGS, and SSP"). */
+	vmcs_put(VMCS_guest_rflags, vmcs_get(VMCS_guest_rflags) | RFLAGS_RF);
+	reflect_exit(c, EXIT_exception_or_nmi, 0);
+	n->raised = 0;
+
+	/* MSRs that an exit of VMCS02 would have loaded for L1; there was none if L0 itself refuses the entry. */
+	static void load_host_msrs(const u64 *v)
+	{
+		u32 exit = (u32)v[VI_vm_exit_controls];
+		u64 pat = v[VI_host_ia32_pat], perf = v[VI_host_ia32_perf_global_ctrl];
+
+		if (exit & VMEXIT_load_ia32_pat)
+			msr_write_raw(MSR_PAT, (u32)pat, (u32)(pat >> 32));
+		if (exit & VMEXIT_load_perf_global_ctrl)
+			msr_write_raw(MSR_PERF_GLOBAL_CTRL, (u32)perf, (u32)(perf >> 32));
+	}
+
+	/* SDM: "VM-Entry Failures During or After Loading Guest State": no guest state is saved, no MSRs stored. */
+	void reflect_failure(struct cpu * c, u32 reason, u64 qualification)
+	{
+		struct vmcs12_cpu *n = &c->nested;
+		struct from_l2 l2 = { 0 };
+
+		n->touched = true;
+		n->v[VI_exit_reason] = reason | ENTRY_FAILURE;
+		n->v[VI_exit_qualification] = qualification;
+		load_host_msrs(n->v);
+		if (!(n->v[VI_vm_exit_controls] & VMEXIT_load_ia32_efer))
+			l2.efer = vmcs_read(VMCS_guest_ia32_efer);
+		vmcs_load(&c->vmcs01);
+		shadow_off(c);
+		l2.nmi_blocked = vmcs_get(VMCS_guest_interruptibility_state) & BLOCKING_NMI;
+		load_host_state(c, &l2);
+	}
