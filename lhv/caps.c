@@ -82,6 +82,7 @@ static const struct {
 	{ "SYSCALL MSRs", 0 },
 	{ "CR4.OSXSAVE", 0 },
 	{ "CR4.SMXE", 0 },
+	{ "CR4.SMAP", 0 },
 	{ "MONITOR and MWAIT", 0 },
 	{ "x2APIC", 0 },
 	{ "private pages of xmhf-nest", 0 },
@@ -139,6 +140,8 @@ static bool special_have(const char *name)
 		return vmx_caps.cr4_fixed1 & CR4_OSXSAVE;
 	if (!strcmp(name, "CR4.SMXE"))
 		return vmx_caps.cr4_fixed1 & CR4_SMXE;
+	if (!strcmp(name, "CR4.SMAP"))
+		return vmx_caps.cr4_fixed1 & CR4_SMAP;
 	if (!strcmp(name, "MONITOR and MWAIT"))
 		return monitor_present();
 	if (!strcmp(name, "x2APIC"))

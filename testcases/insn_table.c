@@ -62,6 +62,14 @@ bool insn_wrote(const struct l1_code *l, const struct insn_row *i, u64 vmcs, u32
 	return is(i, "VMPTRST") ? !memcmp(p, &vmcs, 8) : !memcmp(p, &field, sizeof(field));
 }
 
+bool insn_left(const struct l1_code *l, const struct insn_row *i, u32 offset)
+{
+	for (u32 k = 0; i->writes && k < i->operand; k++)
+		if (l->data[offset + k] != MARK)
+			return false;
+	return true;
+}
+
 u32 insn_prefixed(u8 *to, const struct insn_row *i, const void *prefix, u32 length)
 {
 	memcpy(to, prefix, length);
@@ -69,10 +77,19 @@ u32 insn_prefixed(u8 *to, const struct insn_row *i, const void *prefix, u32 leng
 	return length + i->length;
 }
 
-u32 insn_addressed(u8 *to, const struct insn_row *i, u8 modrm, const void *behind, u32 length)
+u32 insn_encode(u8 *to, const struct insn_row *i, u8 prefix, u8 rex, u8 modrm, const void *behind, u32 length)
 {
-	memcpy(to, i->bytes, i->length);
-	to[i->length - 1] = (u8)(modrm | (i->bytes[i->length - 1] & MODRM_REG));
-	memcpy(to + i->length, behind, length);
-	return i->length + length;
+	u32 n = 0, k = 0;
+
+	if (prefix)
+		to[n++] = prefix;
+	if (i->bytes[0] != 0x0f)
+		to[n++] = i->bytes[k++];
+	if (rex)
+		to[n++] = rex;
+	while (k < i->length - 1u)
+		to[n++] = i->bytes[k++];
+	to[n++] = (u8)(modrm | (i->bytes[k] & MODRM_REG));
+	memcpy(to + n, behind, length);
+	return n + length;
 }

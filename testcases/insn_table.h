@@ -8,7 +8,7 @@
 
 #include "testcases/l1_code.h"
 
-#define INSN_BYTES_MAX 12u
+#define INSN_BYTES_MAX 15u
 
 struct insn_row {
 	const char *name;
@@ -33,10 +33,12 @@ extern const u32 insn_row_count;
 void insn_prepare(struct l1_code *l, const struct insn_row *i, u64 vmcs, u32 offset);
 /* Is what a writing instruction wrote there, `offset` behind l->data? True for the others. */
 bool insn_wrote(const struct l1_code *l, const struct insn_row *i, u64 vmcs, u32 offset);
+/* Has a writing instruction left the same place alone? True for the others. */
+bool insn_left(const struct l1_code *l, const struct insn_row *i, u32 offset);
 /* With other bytes in front; the number of bytes. */
 u32 insn_prefixed(u8 *to, const struct insn_row *i, const void *prefix, u32 length);
-/* With another ModRM byte, and what follows it. */
-u32 insn_addressed(u8 *to, const struct insn_row *i, u8 modrm, const void *behind, u32 length);
+/* With another ModRM byte, and what follows it; `prefix` in front and `rex` where it belongs, unless they are 0. */
+u32 insn_encode(u8 *to, const struct insn_row *i, u8 prefix, u8 rex, u8 modrm, const void *behind, u32 length);
 
 /* Its ModRM byte, without the part that names another register. */
 #define MODRM_REG 0x38u

@@ -74,7 +74,7 @@ void l1_code_user(struct l1_code *l)
 	l->in.gs = SEL_USER_DATA;
 }
 
-/* The code's own place and stack. A stack segment that the test chose has the base that its SP is relative to. */
+/* The code's own place and stack. A stack segment that the test chose has base 0. */
 static void place(struct l1_code *l)
 {
 	bool user = l->in.cs & 3;
@@ -87,8 +87,7 @@ static void place(struct l1_code *l)
 		return;
 	}
 	l->in.ip = (ulong)l->code;
-	if (l->in.ss == SEL_DATA || user)
-		l->in.reg[L1_SP] = user ? user_stack_top(l->cpu, LEVEL_L1) : (read_sp() & ~(ulong)15) - STACK_ROOM;
+	l->in.reg[L1_SP] = user ? user_stack_top(l->cpu, LEVEL_L1) : (read_sp() & ~(ulong)15) - STACK_ROOM;
 }
 
 static struct outcome outcome(const struct l1_code *l)
