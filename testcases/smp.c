@@ -116,6 +116,7 @@ static void restore_other_msrs(const struct other_msrs *m)
 static void be_restarted(struct cpu *c, void *arg)
 {
 	struct other_msrs kept = keep_other_msrs();
+	const u64 feature_control = msr_read(MSR_FEATURE_CONTROL);
 
 	(void)arg;
 	expect_out(vmx_off(c), out_ok());
@@ -125,6 +126,7 @@ static void be_restarted(struct cpu *c, void *arg)
 		if (!expect_eq(sipi_wait(c->apic_id, &now.state[c->number], round, false), 0))
 			break;
 		cpu_load_tables(c);
+		expect_eq(msr_read(MSR_FEATURE_CONTROL), feature_control);
 		if (now.x2apic && !(msr_read(MSR_APIC_BASE) & APIC_BASE_X2APIC))
 			__atomic_fetch_or(&now.left_x2apic, 1u << c->number, __ATOMIC_ACQ_REL);
 		set_up_apic();
@@ -292,7 +294,7 @@ static void check_init(bool others, bool x2apic, u32 look)
 }
 
 TEST(smp, init_one, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS,
-     .rules = "smp.init-sipi smp.init-registers")
+     .rules = "smp.init-sipi smp.init-registers smp.init-feature-control")
 {
 	check_init(false, false, LOOK_AT_STATE);
 }
