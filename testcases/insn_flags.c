@@ -91,6 +91,41 @@ TEST(insn, flags_each, .sdm = "VMX Instruction Reference: Conventions",
 	judge_done();
 }
 
+/*
+ * Each is one instruction to the single-step trap: behind it, whether it succeeded or failed, comes #DB; a fault comes first.
+ * For an L0 that executes them this is a duty.
+ */
+TEST(insn, single_step, .sdm = "Single-Step Exception Condition", .rules = "insn.single-step")
+{
+	struct l1_code l;
+	struct vcpu v;
+
+	judge_begin();
+	l1_code_begin(&l, c);
+	l.in.flags |= FLAGS_TF;
+	for (u32 round = 0; round < 3; round++) {
+		if (round == 1)
+			test_vcpu(&v, c, 0);
+		for_each_row(i)
+		{
+			/* Without a VMCS, with one, and wrong. */
+			insn_prepare(&l, i, round ? v.vmcs_pa : l.scratch, 0);
+			if (i->vmxon || !i->operand || (round == 2 && !spoil(&l, i)))
+				continue;
+			judge_about(i->name, round == 2 ? "fails" : round ? "with a VMCS" : "without a VMCS");
+			l1_code_run(&l, i->bytes, i->length);
+			JUDGE("insn.single-step", l.out.vector, VEC_DB);
+			JUDGE("insn.single-step", l.out.ip, l.in.ip + i->length);
+			judge_about(i->name, "LOCK in front");
+			l1_code_run(&l, "\xf0\x0f\x78\x07", 4);
+			JUDGE("insn.single-step", l.out.vector, VEC_UD);
+			JUDGE("insn.single-step", l1_code_untouched(&l), true);
+		}
+	}
+	l1_code_end(&l);
+	judge_done();
+}
+
 /* The field is the current VMCS's, and only a failure writes it. */
 TEST(insn, error_field, .sdm = "VM-Instruction Error Field", .rules = "insn.error-field")
 {

@@ -84,6 +84,11 @@ TEST(insn, operand_rights, .sdm = "Determination of Access Rights",
 		write_cr0(cr0 & ~(ulong)CR0_WP);
 		JUDGE("insn.operand-page-write", run_with(&p, i, READ_ONLY).kind, OUT_OK);
 		JUDGE("insn.operand-page-write", insn_wrote(&p.l, i, p.v.vmcs_pa, 0), true);
+		/* The same entry again: what was allowed a moment ago isn't any more. */
+		write_cr0(cr0 | CR0_WP);
+		judge_about(i->name, "CR0.WP = 1 again");
+		JUDGE("insn.operand-page-write", l1_code_run(&p.l, i->bytes, i->length).kind,
+		      i->writes ? OUT_FAULT : OUT_OK);
 		write_cr0(cr0);
 		/* They are supervisor accesses, and SMAP is off. */
 		judge_about(i->name, "user page");
@@ -157,6 +162,9 @@ TEST(insn, operand_smap, .sdm = "Determination of Access Rights", .needs = "CR4.
 		p.l.in.flags = RFLAGS_FIXED | FLAGS_AC;
 		judge_about(i->name, "user page, AC = 1");
 		JUDGE("insn.operand-smap", run_with(&p, i, WRITABLE | PTE_U).kind, OUT_OK);
+		p.l.in.flags = RFLAGS_FIXED;
+		judge_about(i->name, "AC = 0 again");
+		JUDGE("insn.operand-smap", l1_code_run(&p.l, i->bytes, i->length).kind, OUT_FAULT);
 		write_cr4(cr4);
 	}
 	own_pages_for_user(true);

@@ -165,6 +165,49 @@ TEST(vmcs, many_active, .sdm = "Software Use of Virtual-Machine Control Structur
 	judge_done();
 }
 
+/* What L2 has changed is in the VMCS, whether or not L1 reads it before another one becomes current. */
+TEST(vmcs, guest_state_over_vmptrld, .sdm = "Software Use of Virtual-Machine Control Structures",
+     .needs = "use MSR bitmaps", .rules = "vmcs.fields-survive insn.vmclear.writes-back")
+{
+	u64 other = new_vmcs();
+	struct snippet s;
+
+	judge_begin();
+	snippet_begin(&s, c, 0);
+	s.v.ctl[CTL_PROC] |= PROC_use_msr_bitmaps;
+	vcpu_write_controls(&s.v);
+	vmwrite(VMCS_msr_bitmap_address, (ulong)page_alloc());
+	for (u32 round = 0; round < 2; round++) {
+		struct exit e;
+
+		/* WRMSR; PUSH AX; STC */
+		snippet_code(&s, "\x0f\x30\x50\xf9", 4);
+		s.v.g.cx = MSR_SYSENTER_ESP;
+		s.v.g.ax = 0x2468ac0 + round;
+		s.v.g.dx = 0;
+		e = snippet_run(&s);
+		judge_about(round ? "VMCLEAR and VMPTRLD" : "VMPTRLD of another and back", "behind an exit");
+		if (round) {
+			expect_out(vmclear(s.v.vmcs_pa), out_ok());
+			s.v.launched = false;
+		} else {
+			expect_out(vmptrld(other), out_ok());
+		}
+		expect_out(vmptrld(s.v.vmcs_pa), out_ok());
+		expect(snippet_passed(&s, &e));
+		JUDGE("vmcs.fields-survive", vmread(VMCS_guest_sysenter_esp), 0x2468ac0 + round);
+		JUDGE("vmcs.fields-survive", vmread(VMCS_guest_rsp), SNIP_SP(&s) - sizeof(ulong));
+		JUDGE("vmcs.fields-survive", vmread(VMCS_guest_rflags) & RFLAGS_CF, RFLAGS_CF);
+		JUDGE("vmcs.fields-survive", vmread(VMCS_guest_rip), (ulong)s.code + 4);
+		JUDGE("vmcs.fields-survive", vmread(VMCS_exit_reason), EXIT_vmcall);
+		JUDGE("vmcs.fields-survive", vmread(VMCS_exit_instruction_length), 3);
+		if (round)
+			JUDGE("insn.vmclear.writes-back", vmread(VMCS_guest_rip), (ulong)s.code + 4);
+	}
+	vcpu_destroy(&s.v);
+	judge_done();
+}
+
 /* --- From CPU to CPU --- */
 
 #define FIELDS_MAX 256u

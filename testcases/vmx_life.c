@@ -97,6 +97,48 @@ TEST(vmx, vmxon_cr4_bits, .sdm = "VMX-Fixed Bits in CR4",
 	judge_done();
 }
 
+/*
+ * NE and VMXE are free outside of VMX operation, where an L0 has to keep them at 1 all the same: it sees such a MOV, and must
+ * judge all of the value.
+ */
+TEST(vmx, outside_wrong_values, .sdm = "MOV-Move to/from Control Registers", .rules = "vmcs.outside-judged")
+{
+	static char name[8];
+	const ulong cr0 = read_cr0(), cr4 = read_cr4();
+	ulong wrong[] = {
+		(cr0 & ~(ulong)CR0_PE) | CR0_PG,
+		cr0 | CR0_NW,
+#ifdef __x86_64__
+		cr0 | 1ul << 32,
+		cr0 | 1ul << 63,
+		cr0 & ~(ulong)CR0_PG,
+#endif
+	};
+
+	judge_begin();
+	expect_out(vmx_off(c), out_ok());
+	for (u32 n = 0; n < ARRAY_SIZE(wrong); n++) {
+		judge_about("CR0.NE changes", "with a wrong value of the rest");
+		JUDGE("vmcs.outside-judged", OUTCOME(vmx_outcome(write_cr0_raw(wrong[n] & ~(ulong)CR0_NE))), FAULT_GP);
+		JUDGE("vmcs.outside-judged", read_cr0(), cr0);
+	}
+	for (u32 bit = 0; bit < 8 * sizeof(ulong); bit++) {
+		bool other = bit < 32 && !(CR4_HARMLESS >> bit & 1);
+
+		if (other || bit == 13 || set_cr4(cr4 | 1ul << bit)) {
+			write_cr4(cr4);
+			continue;
+		}
+		fmt(name, sizeof(name), "bit %u", bit);
+		judge_about("CR4.VMXE changes", name);
+		JUDGE("vmcs.outside-judged", OUTCOME(vmx_outcome(write_cr4_raw((cr4 & ~(ulong)CR4_VMXE) | 1ul << bit))),
+		      FAULT_GP);
+		JUDGE("vmcs.outside-judged", read_cr4(), cr4);
+	}
+	expect_out(vmx_on(c), out_ok());
+	judge_done();
+}
+
 #ifndef __x86_64__
 /* L1 without paging: its memory is mapped to itself, so nothing else changes. */
 static struct outcome without_paging(struct cpu *c, bool vmxe)
