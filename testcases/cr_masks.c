@@ -211,6 +211,31 @@ TEST(cr, unmasked, .sdm = CHANGES, .rules = "cr.unmasked-written")
 	end(&s);
 }
 
+static void judge_ignored(struct snippet *s, const char *name, ulong value)
+{
+	judge_about(name, NULL);
+	snippet_code(s, CODE("\x0f\x22\xc1\x0f\x20\xc3")); /* MOV CR0, CX; MOV BX, CR0 */
+	s->v.g.cx = value;
+	if (!judge_runs(s, WHERE("cr.ignored")))
+		return;
+	JUDGE("cr.ignored", s->v.g.bx, read_cr0());
+	JUDGE("cr.ignored", vmread(VMCS_guest_cr0), read_cr0());
+	vmwrite(VMCS_guest_cr0, read_cr0());
+}
+
+/* Bits of CR0 that MOV doesn't write, and doesn't complain about. */
+TEST(cr, ignored, .sdm = "MOV-Move to/from Control Registers", .rules = "cr.ignored")
+{
+	const u32 reserved = 0x1ffaffc0;
+	struct snippet s;
+
+	begin(&s, c);
+	for (u32 rest = reserved; rest; rest &= rest - 1)
+		judge_ignored(&s, "a reserved bit of CR0", read_cr0() | (rest & -rest));
+	judge_ignored(&s, "CR0 without ET", read_cr0() & ~(ulong)CR0_ET);
+	end(&s);
+}
+
 TEST(cr, clts_shadow, .sdm = CHANGES, .rules = "cr.clts cr.clts-effect exit.info.cr-access" CR_TOLD)
 {
 	static const struct {

@@ -106,6 +106,7 @@ struct outside {
 	const char *name;
 	ulong value;
 	bool refused;
+	ulong reads; /* afterwards; 0: the value */
 };
 
 /* CR0 without NE, CR4 without VMXE, so that a hypervisor below sees each write. */
@@ -123,23 +124,25 @@ static void judge_outside(const struct outside *row, bool is_cr4)
 		write_cr0(old);
 	judge_about(is_cr4 ? "CR4 without VMXE" : "CR0 without NE", row->name);
 	JUDGE("cr.outside", raw != 0, row->refused);
-	JUDGE("cr.outside", now, row->refused ? old : row->value);
+	JUDGE("cr.outside", now, row->refused ? old : row->reads ? row->reads : row->value);
 }
 
 TEST(cr, outside_cr0, .sdm = MOVES, .rules = "cr.outside")
 {
 	const ulong cr0 = read_cr0() & ~(ulong)CR0_NE;
 	const struct outside rows[] = {
-		{ "nothing else", cr0, false },
-		{ "TS", cr0 ^ CR0_TS, false },
-		{ "MP, EM", cr0 ^ (CR0_MP | CR0_EM), false },
-		{ "WP", cr0 ^ CR0_WP, false },
-		{ "AM", cr0 ^ CR0_AM, false },
-		{ "CD", cr0 | CR0_CD, false },
-		{ "CD and NW", cr0 | CR0_CD | CR0_NW, false },
-		{ "NW without CD", cr0 | CR0_NW, true },
-		{ "PG without PE", cr0 & ~(ulong)CR0_PE, true },
-		{ "bit 63", cr0 | 1ul << (BITS - 1), true },
+		{ "nothing else", cr0, false, 0 },
+		{ "ET, which stays", cr0 & ~(ulong)CR0_ET, false, cr0 },
+		{ "reserved bits, which are ignored", cr0 | 0x1ffaffc0, false, cr0 },
+		{ "TS", cr0 ^ CR0_TS, false, 0 },
+		{ "MP, EM", cr0 ^ (CR0_MP | CR0_EM), false, 0 },
+		{ "WP", cr0 ^ CR0_WP, false, 0 },
+		{ "AM", cr0 ^ CR0_AM, false, 0 },
+		{ "CD", cr0 | CR0_CD, false, 0 },
+		{ "CD and NW", cr0 | CR0_CD | CR0_NW, false, 0 },
+		{ "NW without CD", cr0 | CR0_NW, true, 0 },
+		{ "PG without PE", cr0 & ~(ulong)CR0_PE, true, 0 },
+		{ "bit 63", cr0 | 1ul << (BITS - 1), true, 0 },
 	};
 
 	judge_begin();
@@ -154,7 +157,7 @@ TEST(cr, outside_cr0, .sdm = MOVES, .rules = "cr.outside")
 /* In 64-bit mode clearing PG is #GP; elsewhere L1 goes on at the same addresses. */
 TEST(cr, outside_cr0_pg, .sdm = MOVES, .rules = "cr.outside")
 {
-	const struct outside row = { "PG", read_cr0() & ~(ulong)(CR0_NE | CR0_PG), BITS == 64 };
+	const struct outside row = { "PG", read_cr0() & ~(ulong)(CR0_NE | CR0_PG), BITS == 64, 0 };
 
 	judge_begin();
 	if (!expect(vmx_off(c).kind == OUT_OK))
@@ -169,12 +172,12 @@ TEST(cr, outside_cr4, .sdm = MOVES, .rules = "cr.outside")
 	const ulong cr4 = read_cr4() & ~(ulong)CR4_VMXE;
 	const ulong free = (CR4_VME | CR4_TSD | CR4_DE | CR4_PSE | CR4_PGE) & (ulong)vmx_caps.cr4_fixed1;
 	const struct outside rows[] = {
-		{ "nothing else", cr4, false },         { "all that is free", cr4 ^ free, false },
-		{ "bit 15", cr4 | 1u << 15, true },     { "bit 31", cr4 | 1ul << (BITS - 1), true },
+		{ "nothing else", cr4, false, 0 },         { "all that is free", cr4 ^ free, false, 0 },
+		{ "bit 15", cr4 | 1u << 15, true, 0 },     { "bit 31", cr4 | 1ul << (BITS - 1), true, 0 },
 #ifdef __x86_64__
-		{ "PAE", cr4 & ~(ulong)CR4_PAE, true }, { "LA57", cr4 ^ CR4_LA57, true },
+		{ "PAE", cr4 & ~(ulong)CR4_PAE, true, 0 }, { "LA57", cr4 ^ CR4_LA57, true, 0 },
 #else
-		{ "PCIDE", cr4 | CR4_PCIDE, true },
+		{ "PCIDE", cr4 | CR4_PCIDE, true, 0 },
 #endif
 	};
 
@@ -188,40 +191,49 @@ TEST(cr, outside_cr4, .sdm = MOVES, .rules = "cr.outside")
 }
 
 #ifndef __x86_64__
-/* What loads PDPTEs does so too if NE or VMXE is changed with it: the fourth GiB becomes the first. */
-static bool loads_pdptes(ulong cr0, ulong cr4)
+/*
+ * What loads PDPTEs does so too if NE or VMXE is changed with it: the fourth GiB becomes the first. With `wrong` bits in that PDPTE the
+ * MOV is #GP(0) and nothing has changed.
+ */
+static void judge_pdptes(ulong cr0, ulong cr4, u64 wrong)
 {
 	static volatile u32 marker = 0x3a7c19e5;
 	const ulong old_cr0 = read_cr0(), old_cr3 = read_cr3(), old_cr4 = read_cr4();
 	u64 *root = page_alloc();
 	ulong value;
+	u32 raw;
 
 	memcpy(root, (void *)old_cr3, 32);
 	root[3] = 0;
 	write_cr3((ulong)root);
-	root[3] = root[0];
-	write_cr4(cr4);
-	write_cr0(cr0);
+	root[3] = root[0] | wrong;
+	/* Only the one that changes: on some hosts any MOV to CR0 loads PDPTEs. */
+	raw = cr4 == old_cr4 ? write_cr0_raw(cr0) : write_cr4_raw(cr4);
 	value = try_read((volatile u32 *)(0xc0000000ul + (ulong)&marker));
-	write_cr0(old_cr0);
+	root[3] = root[0];
 	write_cr4(old_cr4);
+	write_cr0(old_cr0);
 	write_cr3(old_cr3);
-	return value == marker;
+	JUDGE("cr.outside-pdptes", raw != 0, wrong != 0);
+	JUDGE("cr.outside-pdptes", value == marker, wrong == 0);
 }
 
 TEST(cr, outside_pdptes, .sdm = "PDPTE Registers", .flags = TEST_I386, .rules = "cr.outside-pdptes")
 {
+	static const u64 wrong[] = { 0, PTE_W, PTE_PS, 1ull << 62 };
 	const ulong cr0 = read_cr0(), cr4 = read_cr4();
 
 	judge_begin();
 	if (!expect(vmx_off(c).kind == OUT_OK))
 		return;
-	judge_about("CR4 without VMXE", "PGE");
-	JUDGE("cr.outside-pdptes", loads_pdptes(cr0, cr4 ^ (CR4_VMXE | CR4_PGE)), true);
-	judge_about("CR4 without VMXE", "PSE");
-	JUDGE("cr.outside-pdptes", loads_pdptes(cr0, cr4 ^ (CR4_VMXE | CR4_PSE)), true);
-	judge_about("CR0 without NE", "CD");
-	JUDGE("cr.outside-pdptes", loads_pdptes(cr0 ^ (CR0_NE | CR0_CD), cr4), true);
+	for (u32 i = 0; i < ARRAY_SIZE(wrong); i++) {
+		judge_about("CR4 without VMXE: PGE", wrong[i] ? "reserved bit" : NULL);
+		judge_pdptes(cr0, cr4 ^ (CR4_VMXE | CR4_PGE), wrong[i]);
+		judge_about("CR4 without VMXE: PSE", wrong[i] ? "reserved bit" : NULL);
+		judge_pdptes(cr0, cr4 ^ (CR4_VMXE | CR4_PSE), wrong[i]);
+		judge_about("CR0 without NE: CD", wrong[i] ? "reserved bit" : NULL);
+		judge_pdptes(cr0 ^ (CR0_NE | CR0_CD), cr4, wrong[i]);
+	}
 	expect(vmx_on(c).kind == OUT_OK);
 	judge_done();
 }

@@ -18,13 +18,13 @@
 
 #define CODE(text) (text), sizeof(text) - 1
 #define MOV_DS_AX_STORE CODE("\x8e\xd8\x89\x1e\x00\x00") /* and MOV [0], BX */
-#define MOV_DS_AX CODE("\x8e\xd8")
 #define ADD_AX_1 CODE("\x05\x01\x00")
 #define ADD_EAX_1 CODE("\x66\x05\x01\x00\x00\x00")
 #define SMSW_EAX CODE("\x66\x0f\x01\xe0")
-#define LOAD_FFFF CODE("\xa1\xff\xff")        /* MOV AX, [0xffff]: a byte beyond the limit */
-#define LOAD_BP_FFFF CODE("\x8b\x86\xff\xff") /* MOV AX, [BP - 1] */
-#define LOAD_BIG CODE("\x67\x66\x8b\x03")     /* MOV EAX, [EBX] */
+#define LOAD_FFFF CODE("\xa1\xff\xff")                 /* MOV AX, [0xffff]: a byte beyond the limit */
+#define LOAD_BP_FFFF CODE("\x8b\x86\xff\xff")          /* MOV AX, [BP - 1] */
+#define LOAD_BIG CODE("\x67\x66\x8b\x03")              /* MOV EAX, [EBX] */
+#define LOAD_HIGH CODE("\x8e\xd8\x66\x8b\x0e\x10\x00") /* MOV DS, AX; MOV ECX, [10H] */
 #define INT_40 CODE("\xcd\x40")
 #define UD2 CODE("\x0f\x0b")
 #define MARKER 0x5eed1234u
@@ -69,6 +69,9 @@ TEST(mode, real, .sdm = GUESTS, .opt = UNRESTRICTED, .rules = "mode.real mode.re
 	JUDGE("mode.real", (u32)s.v.g.ax, 0x12340000);
 	run(&s, ADD_EAX_1, 0x1234ffff, 0);
 	JUDGE("mode.real", (u32)s.v.g.ax, 0x12350000);
+	/* FFFF:0010 is the first byte above 1 MiB; the A20 gate is open. */
+	run(&s, LOAD_HIGH, 0xffff, 0);
+	JUDGE("mode.real", (u32)s.v.g.cx, *(volatile u32 *)0x100000ul);
 	run(&s, SMSW_EAX, 0, 0);
 	JUDGE("mode.real", s.v.g.ax & CR0_PE, 0);
 	end(&s);

@@ -221,4 +221,54 @@ TEST(mode, long_off_64bit, .sdm = "Changes to Instruction Behavior in VMX Non-Ro
 	judge_fault(&s, WHERE("mode.long-leave-64bit"), VEC_GP);
 	end(&s);
 }
+#define WRMSR_LME_ON "\x0f\x32\x0f\xba\xe8\x08\x0f\x30"  /* RDMSR; BTS EAX, 8; WRMSR */
+#define WRMSR_LME_OFF "\x0f\x32\x0f\xba\xf0\x08\x0f\x30" /* BTR */
+
+static void judge_efer(const char *what, u64 efer, u64 pg)
+{
+	judge_about(what, NULL);
+	JUDGE("mode.efer-lme", vmread(VMCS_guest_ia32_efer) & (EFER_LMA | EFER_LME), efer);
+	JUDGE("mode.efer-lme", vmread(VMCS_guest_cr0) & CR0_PG, pg);
+	JUDGE("exit.save.lma-control", vmread(VMCS_vm_entry_controls) & VMENTRY_ia32e_mode_guest,
+	      efer & EFER_LMA ? VMENTRY_ia32e_mode_guest : 0);
+}
+
+/* From 32-bit protected mode without paging to IA-32e mode and back, as a boot loader goes, by L2's own WRMSR. */
+TEST(mode, efer_lme, .sdm = GUESTS,
+     .needs = "use MSR bitmaps; load IA32_EFER; load IA32_EFER at VM exit; save IA32_EFER", .opt = UNRESTRICTED,
+     .flags = TEST_AMD64, .rules = "mode.efer-lme exit.save.lma-control")
+{
+	struct snippet s;
+
+	begin(&s, c, UNRESTRICTED);
+	s.v.ctl[CTL_PROC] |= PROC_use_msr_bitmaps;
+	vmwrite(VMCS_msr_bitmap_address, (ulong)page_alloc());
+	load_efer(&s, msr_read(MSR_EFER) & ~(u64)(EFER_LMA | EFER_LME));
+	snippet_mode(&s, SNIP_32, false);
+	vmwrite_bits(VMCS_guest_cr0, CR0_PG, 0);
+	vmwrite(VMCS_guest_cr3, s.v.l2_root);
+	snippet_code(&s, CODE(WRMSR_LME_ON));
+	s.v.g.cx = MSR_EFER;
+	judge_runs(&s, WHERE("mode.efer-lme"));
+	judge_efer("WRMSR that sets LME", EFER_LME, 0);
+	snippet_code(&s, CODE(PG_ON));
+	judge_runs(&s, WHERE("mode.efer-lme"));
+	judge_efer("paging on", EFER_LME | EFER_LMA, CR0_PG);
+	judge_about("WRMSR that clears LME", "paging on");
+	snippet_code(&s, CODE("\x0f\x30"));
+	s.v.g.cx = MSR_EFER;
+	s.v.g.ax = (u32)(vmread(VMCS_guest_ia32_efer) & ~(u64)EFER_LME);
+	s.v.g.dx = 0;
+	judge_fault(&s, WHERE("mode.efer-lme"), VEC_GP);
+	snippet_code(&s, CODE(PG_OFF WRMSR_LME_OFF));
+	s.v.g.cx = MSR_EFER;
+	judge_runs(&s, WHERE("mode.efer-lme"));
+	judge_efer("paging off, WRMSR that clears LME", 0, 0);
+	/* And with LME at 0, paging is PAE paging. */
+	snippet_code(&s, CODE(PG_ON));
+	vmwrite(VMCS_guest_cr3, s.pae_root);
+	judge_runs(&s, WHERE("mode.efer-lme"));
+	judge_efer("paging on, LME 0", 0, CR0_PG);
+	end(&s);
+}
 #endif

@@ -134,38 +134,70 @@ TEST(mode, v86_by_iret, .sdm = CHECKS, .rules = "mode.v86-saved")
 	end(&s);
 }
 
-/* What exits from other modes exits from this one too, if its privilege level allows it; and from real-address mode. */
-static void judge_cpuid(struct snippet *s, enum snip_mode mode)
-{
-	struct exit e;
+/* What exits from other modes exits from real-address mode; in virtual-8086 mode privileged instructions fault instead. */
+static const struct exiting {
+	const char *name, *bytes;
+	u32 length, reason;
+	bool privileged;
+} exiting[] = {
+	{ "CPUID", CODE("\x0f\xa2"), EXIT_cpuid, false }, { "VMCALL", CODE("\x0f\x01\xc1"), EXIT_vmcall, false },
+	{ "RDTSC", CODE("\x0f\x31"), EXIT_rdtsc, false }, { "HLT", CODE("\xf4"), EXIT_hlt, true },
+	{ "INVD", CODE("\x0f\x08"), EXIT_invd, true },    { "RDMSR", CODE("\x0f\x32"), EXIT_rdmsr, true },
+	{ "WRMSR", CODE("\x0f\x30"), EXIT_wrmsr, true },
+};
 
-	judge_about("CPUID", snippet_name(mode));
+static void judge_exits(struct snippet *s, enum snip_mode mode)
+{
+	s->v.ctl[CTL_PROC] |= PROC_hlt_exiting | PROC_rdtsc_exiting;
+	vcpu_write_controls(&s->v);
 	snippet_mode(s, mode, false);
-	snippet_code(s, CODE("\x0f\xa2"));
-	e = snippet_run(s);
-	JUDGE("exit.cause.cpuid", e.entry.kind == OUT_OK ? e.reason : ~0u, EXIT_cpuid);
-	JUDGE("exit.info.instruction-length", e.length, 2);
-	JUDGE("exit.save.rip-instruction", e.ip, (ulong)s->code);
+	for (u32 i = 0; i < ARRAY_SIZE(exiting); i++) {
+		struct exit e;
+
+		judge_about(exiting[i].name, snippet_name(mode));
+		snippet_code(s, exiting[i].bytes, exiting[i].length);
+		if (mode == SNIP_V86 && exiting[i].privileged) {
+			judge_fault(s, WHERE("exit.cause.fault-first"), VEC_GP);
+			continue;
+		}
+		e = snippet_run(s);
+		JUDGE("mode.same-exits", e.entry.kind == OUT_OK ? e.reason : ~0u, exiting[i].reason);
+		JUDGE("exit.info.instruction-length", e.length, exiting[i].length);
+		JUDGE("exit.save.rip-instruction", e.ip, (ulong)s->code);
+	}
 }
 
-TEST(mode, v86_exits, .sdm = "Instructions That Cause VM Exits Unconditionally",
-     .rules = "exit.cause.cpuid exit.info.instruction-length exit.save.rip-instruction")
+#define CONDITION "Instructions That Cause VM Exits Conditionally"
+#define EXITS "mode.same-exits exit.info.instruction-length exit.save.rip-instruction"
+
+TEST(mode, v86_exits, .sdm = CONDITION, .needs = "HLT exiting; RDTSC exiting", .rules = EXITS " exit.cause.fault-first")
 {
 	struct snippet s;
 
 	begin(&s, c);
-	judge_cpuid(&s, SNIP_V86);
+	judge_exits(&s, SNIP_V86);
 	end(&s);
 }
 
-TEST(mode, real_exits, .sdm = "Instructions That Cause VM Exits Unconditionally", .opt = OPT_ept | OPT_unrestricted,
-     .rules = "exit.cause.cpuid exit.info.instruction-length exit.save.rip-instruction")
+TEST(mode, real_exits, .sdm = CONDITION, .needs = "HLT exiting; RDTSC exiting", .opt = OPT_ept | OPT_unrestricted,
+     .rules = EXITS)
 {
 	struct snippet s;
 
 	judge_begin();
 	snippet_begin(&s, c, OPT_ept | OPT_unrestricted);
-	judge_cpuid(&s, SNIP_REAL);
-	judge_cpuid(&s, SNIP_V86);
+	judge_exits(&s, SNIP_REAL);
+	end(&s);
+}
+
+/* An unrestricted guest may be in virtual-8086 mode, too. */
+TEST(mode, v86_unrestricted, .sdm = CHECKS, .needs = "HLT exiting; RDTSC exiting", .opt = OPT_ept | OPT_unrestricted,
+     .rules = EXITS " exit.cause.fault-first")
+{
+	struct snippet s;
+
+	judge_begin();
+	snippet_begin(&s, c, OPT_ept | OPT_unrestricted);
+	judge_exits(&s, SNIP_V86);
 	end(&s);
 }
