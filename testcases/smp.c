@@ -117,7 +117,6 @@ static void be_restarted(struct cpu *c, void *arg)
 {
 	const u64 feature_control = msr_read(MSR_FEATURE_CONTROL);
 	struct other_msrs kept = keep_other_msrs();
-	const u64 feature_control = msr_read(MSR_FEATURE_CONTROL);
 
 	(void)arg;
 	expect_out(vmx_off(c), out_ok());
