@@ -142,7 +142,7 @@ void vapic_idt(struct vapic *a)
 		u8 *handler = a->handlers + vector * HANDLER_BYTES;
 		u32 *gate = (u32 *)(void *)a->idt + vector * words;
 
-		memcpy(handler, "\x0f\x01\xc1\x90", HANDLER_BYTES);
+		memcpy(handler, "\x90\x0f\x01\xc1", HANDLER_BYTES);
 		gate[0] = (u32)SEL_CODE << 16 | ((u32)(ulong)handler & 0xffff);
 		gate[1] = ((u32)(ulong)handler & 0xffff0000) | GATE_INTERRUPT;
 	}
@@ -155,7 +155,7 @@ int vapic_vector(const struct vapic *a, const struct exit *e)
 	ulong offset = e->ip - (ulong)a->handlers;
 
 	if (e->entry.kind != OUT_OK || e->reason != EXIT_vmcall || offset >= VECTORS * HANDLER_BYTES ||
-	    offset % HANDLER_BYTES)
+	    offset % HANDLER_BYTES != 1)
 		return -1;
 	return (int)(offset / HANDLER_BYTES);
 }

@@ -86,7 +86,8 @@ struct exit vapic_wrmsr(struct vapic *a, u32 msr, u64 value);
 u64 vapic_edx_eax(const struct vapic *a);
 
 /*
- * An IDT of its own for L2: each vector's gate leads to a VMCALL, so that the exit tells the vector. Interrupt gates.
+ * An IDT of its own for L2: each vector's gate leads to a NOP and a VMCALL, so that the exit tells the vector (the NOP,
+ * because some emulators save an older RIP at a handler's first instruction). Interrupt gates.
  * Stays until the guest state is written anew.
  */
 void vapic_idt(struct vapic *a);
