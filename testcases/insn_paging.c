@@ -154,15 +154,15 @@ TEST(insn, operand_smap, .sdm = "Determination of Access Rights", .needs = "CR4.
 		u32 error = PF_PRESENT | (i->writes ? PF_WRITE : 0);
 
 		write_cr4(cr4 | CR4_SMAP);
-		p.l.in.flags = RFLAGS_FIXED;
+		p.l.in.flags = RFLAGS_FIXED | RFLAGS_ARITH;
 		judge_about(i->name, "user page, AC = 0");
 		expect_fault(&p, WHERE("insn.operand-smap"), i, WRITABLE | PTE_U, error);
 		judge_about(i->name, "supervisor page, AC = 0");
 		JUDGE("insn.operand-smap", run_with(&p, i, WRITABLE).kind, OUT_OK);
-		p.l.in.flags = RFLAGS_FIXED | FLAGS_AC;
+		p.l.in.flags = RFLAGS_FIXED | RFLAGS_ARITH | FLAGS_AC;
 		judge_about(i->name, "user page, AC = 1");
 		JUDGE("insn.operand-smap", run_with(&p, i, WRITABLE | PTE_U).kind, OUT_OK);
-		p.l.in.flags = RFLAGS_FIXED;
+		p.l.in.flags = RFLAGS_FIXED | RFLAGS_ARITH;
 		judge_about(i->name, "AC = 0 again");
 		JUDGE("insn.operand-smap", l1_code_run(&p.l, i->bytes, i->length).kind, OUT_FAULT);
 		write_cr4(cr4);

@@ -55,7 +55,7 @@ void l1_code_reset(struct l1_code *l)
 		l->in.reg[n] = 0x00200000u + 0x2220u * n;
 	l->in.reg[L1_BX] = (ulong)l->data;
 	l->in.reg[L1_DI] = (ulong)l->data;
-	l->in.flags = RFLAGS_FIXED;
+	l->in.flags = RFLAGS_FIXED | RFLAGS_ARITH;
 	l->in.cs = SEL_CODE;
 	l->in.ss = SEL_DATA;
 	l->in.ds = SEL_DATA;

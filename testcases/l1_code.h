@@ -43,7 +43,7 @@ struct l1_code {
 
 void l1_code_begin(struct l1_code *l, struct cpu *c);
 void l1_code_end(struct l1_code *l);
-/* Native code at CPL 0 again: flat segments, a pattern in every register but those that point somewhere. */
+/* Native code at CPL 0 again: flat segments, the six status flags set, a pattern in every register that points nowhere. */
 void l1_code_reset(struct l1_code *l);
 void l1_code_user(struct l1_code *l);
 /* `in` says how it begins. Virtual-8086 mode if in.flags has VM: the code's segment and IP are put in. */
