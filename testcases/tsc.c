@@ -8,7 +8,6 @@
 
 #define SECTION "Changes to Instruction Behavior in VMX Non-Root Operation"
 #define OFFSETTING "use TSC offsetting; use MSR bitmaps"
-#define MSR_TSC 0x10u
 #define RDTSC "\x0f\x31"
 #define RDTSCP "\x0f\x01\xf9"
 #define RDMSR "\x0f\x32"
