@@ -4,6 +4,7 @@
  * SDM: "Information for VM Exits Due to Vectored Events", "Architectural State Before a VM Exit".
  */
 #include "core/mem.h"
+#include "lhv/apic.h"
 #include "lhv/ept_setup.h"
 #include "lhv/guest.h"
 #include "testcases/event_guest.h"
@@ -159,4 +160,55 @@ TEST(event, iret_unblocks_ept_virtual, .sdm = "Exit Qualification for EPT Violat
      .needs = "NMI exiting; virtual NMIs", .rules = "exit.info.ept-nmi-unblocking")
 {
 	check_ept(c, VIRTUAL);
+}
+
+#define ICR_LOW (APIC_PAGE + 0x300)
+#define ICR_HIGH (APIC_PAGE + 0x310)
+#define ICR_NMI 0x4400u
+#ifdef __x86_64__
+#define NMI_AND_IRET "\x89\x02\x90\x48\xcf" /* MOV [DX], AX to the ICR; NOP; IRETQ */
+#else
+#define NMI_AND_IRET "\x89\x02\x90\xcf"
+#endif
+
+/* L2, with NMIs blocked, sends one to itself; IRET takes its frame from a page that no walk has met before. */
+static void put_nmi(struct eguest *g, u64 gpa)
+{
+	ulong *frame = (ulong *)(ulong)(g->s.data + 0x800);
+
+	ept_map_page(g->s.v.eptp & EPT_ADDR, gpa, (ulong)g->s.data, EPT_RWX);
+	g->s.v.l2_window[0] = gpa | PTE_P | PTE_W | PTE_U;
+	eguest_mode(g, SNIP_NATIVE, false);
+	eguest_exits(g, ~0u);
+	snippet_code(&g->s, NMI_AND_IRET, sizeof(NMI_AND_IRET) - 1);
+	frame[0] = (ulong)g->s.code + g->s.length;
+	frame[1] = SEL_CODE;
+	frame[2] = RFLAGS_FIXED;
+	frame[3] = SNIP_SP(&g->s);
+	frame[4] = SEL_DATA;
+	vmwrite(VMCS_guest_rsp, WINDOW_SP);
+	vmwrite(VMCS_guest_interruptibility_state, BLOCKED_BY_NMI);
+	g->s.v.g.ax = ICR_NMI;
+	g->s.v.g.dx = ICR_LOW;
+	*(volatile u32 *)(ulong)ICR_HIGH = g->s.v.cpu->apic_id << 24;
+}
+
+/* Where L0 has to fill tables of its own for IRET's frame, IRET is executed once more: only then does the NMI come. */
+TEST(event, iret_page_not_met, .sdm = "Interruptibility State", .opt = OPT_ept, .rules = "event.iret.nmi-waits")
+{
+	struct eguest g;
+	struct exit e;
+
+	begin(&g, c, 0, OPT_ept);
+	for (u32 i = 0; i < 4; i++) {
+		put_nmi(&g, GPA_LARGE_A + (u64)i * PAGE_SIZE);
+		e = snippet_run(&g.s);
+		/* On i386 IRET has left the stack where it was: in the window, which is L2's alone. */
+		if (sizeof(ulong) == 4)
+			vmwrite(VMCS_guest_rsp, (ulong)g.s.data + (vmread(VMCS_guest_rsp) & (PAGE_SIZE - 1)));
+		if (JUDGE("event.iret.nmi-waits", eguest_vector(&g, &e), VEC_NMI))
+			JUDGE("event.iret.nmi-waits", eguest_frame(&g, false).ip, (ulong)g.s.code + g.s.length);
+		try_ud2();
+	}
+	end(&g);
 }

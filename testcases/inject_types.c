@@ -17,6 +17,8 @@
 #define CR2_BEFORE 0x3a5a5000u
 #define MISC_LENGTH_0 (1ull << 30)
 #define INSN_MAX 15u
+#define WATCHDOG "activate VMX-preemption timer"
+#define WATCHDOG_TICKS 0x100000u
 #define FLAGS_KEPT (RFLAGS_RF | RFLAGS_TF | RFLAGS_IF | RFLAGS_ARITH)
 #define RFLAGS_VIF 0x80000u
 
@@ -314,6 +316,10 @@ TEST(inject, ends_hlt, .sdm = "Activity State", .needs = "activity state HLT", .
 
 	judge_begin();
 	eguest_begin(&g, c, 0);
+	/* Nothing else would end it. */
+	if (cap_have(WATCHDOG))
+		g.s.v.ctl[CTL_PIN] |= PIN_activate_preemption_timer;
+	vcpu_write_controls(&g.s.v);
 	eguest_mode(&g, SNIP_NATIVE, false);
 	for (u32 i = 0; i < ARRAY_SIZE(infos); i++) {
 		struct exit e;
@@ -323,6 +329,8 @@ TEST(inject, ends_hlt, .sdm = "Activity State", .needs = "activity state HLT", .
 		eguest_exits(&g, ~0u);
 		vmwrite(VMCS_guest_rflags, RFLAGS_FIXED | RFLAGS_IF);
 		vmwrite(VMCS_guest_activity_state, 1);
+		if (cap_have(WATCHDOG))
+			vmwrite(VMCS_preemption_timer_value, WATCHDOG_TICKS);
 		eguest_inject(infos[i], 0, 0);
 		e = snippet_run(&g.s);
 		if (JUDGE("inject.hlt-ends", eguest_vector(&g, &e), infos[i] & 0xff)) {

@@ -21,7 +21,9 @@ void resume_interrupted(u64 qualification)
 {
 	if (vmcs_get(VMCS_idt_vectoring_info) & INFO_VALID)
 		redeliver_event();
-	else if (qualification & QUAL_NMI_UNBLOCKED)
+	/* The bit is undefined where IRET doesn't unblock (SDM: "Exit Qualification for EPT Violations"). */
+	else if (qualification & QUAL_NMI_UNBLOCKED &&
+		 (vmcs_get(VMCS_pin_based_controls) & (PIN_nmi_exiting | PIN_virtual_nmis)) != PIN_nmi_exiting)
 		vmcs_put(VMCS_guest_interruptibility_state, vmcs_get(VMCS_guest_interruptibility_state) | BLOCKING_NMI);
 }
 
