@@ -29,13 +29,13 @@ static bool l1_wants_msr(struct cpu *c, bool write)
 	return !bitmap || bitmap[b.byte] & b.mask;
 }
 
-/* A fault with an error code that L0 found in an instruction of L2's. */
-static void fault_of_l2(struct cpu *c, u32 vector, u32 error)
+/* A fault with the error code 0 that L0 found in an instruction of L2's. */
+static void fault_of_l2(struct cpu *c, u32 vector)
 {
 	if (c->nested.v[VI_exception_bitmap] >> vector & 1)
-		reflect_fault(c, vector, error);
+		reflect_fault(c, vector);
 	else
-		l1_fault(c, vector, error);
+		l1_fault(c, vector, 0);
 }
 
 /* L2 accesses an MSR that L0 watches and L1 doesn't. */
@@ -45,7 +45,7 @@ static void msr_for_l2(struct cpu *c, bool write)
 	u64 value = (u32)g->ax | (u64)(u32)g->dx << 32;
 
 	if (write ? !msr_emulate_write(c, (u32)g->cx, value) : !msr_emulate_read(c, (u32)g->cx, &value)) {
-		fault_of_l2(c, VEC_GP, 0);
+		fault_of_l2(c, VEC_GP);
 		return;
 	}
 	if (!write) {
@@ -58,7 +58,7 @@ static void msr_for_l2(struct cpu *c, bool write)
 static void ept_violation(struct cpu *c)
 {
 	u64 qual = vmcs_read(VMCS_exit_qualification), gpa = vmcs_read(VMCS_guest_physical_address);
-	u64 eptp12 = nested_eptp12(c);
+	u64 eptp12 = c->nested.eptp12;
 	struct ept02_result r;
 
 	if (!eptp12) {
@@ -78,7 +78,7 @@ static void ept_violation(struct cpu *c)
 		break;
 	case EPT02_NOWHERE:
 		if (!nested_ept(c)) {
-			fault_of_l2(c, VEC_GP, 0);
+			fault_of_l2(c, VEC_GP);
 			break;
 		}
 		r.rights = 0;

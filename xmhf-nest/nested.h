@@ -15,8 +15,6 @@ void nested_exit(struct cpu *c);
  * operation). SDM: "Interactions of INIT".
  */
 bool nested_takes_init(struct cpu *c);
-/* The EPT pointer of L1's that EPT02 stands for, with flags of ept02.h; 0: EPT01 is what L2 runs on. */
-u64 nested_eptp12(const struct cpu *c);
 /* Before L2 runs: EPT02, which may have been dropped, or EPT01. */
 void nested_ept_again(struct cpu *c);
 
@@ -30,8 +28,8 @@ bool nested_vpid(const struct cpu *c);
 /* --- reflect.c --- */
 /* Exit from L2 to L1, exit information from VMCS02. L1 goes on at its host RIP; VMCS01 is current. */
 void reflect_exit(struct cpu *c, u32 reason, u64 qualification);
-/* An exception with an error code, that L0 found and L1's exception bitmap has. */
-void reflect_fault(struct cpu *c, u32 vector, u32 error);
+/* A fault with the error code 0, that L0 found and L1's exception bitmap has. */
+void reflect_fault(struct cpu *c, u32 vector);
 /* VM-entry failure after the checks on controls and host state: bit 31 is set here. VMCS02 is current. */
 void reflect_failure(struct cpu *c, u32 reason, u64 qualification);
 

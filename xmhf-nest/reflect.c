@@ -129,22 +129,17 @@ static void load_host_state(struct cpu *c, const struct from_l2 *l2)
 		vmx_abort(c, ABORT_LOAD_MSRS);
 }
 
-/* An exception of L2 that L0 found, with what the CPU would have told of it. 0: the CPU's own exit. */
-struct found {
-	u32 info, error;
-};
-
 /*
  * SDM: "Information for VM Exits". What L1 nearly always reads is fetched now; the rest stays in VMCS02 until L1 asks,
  * also where an exit leaves it undefined. VMCS02 is current.
  */
-static void exit_information(struct cpu *c, u32 reason, u64 qualification, const struct found *found)
+static void exit_information(struct cpu *c, u32 reason, u64 qualification)
 {
 	u64 *v = c->nested.v;
 
 	v[VI_exit_reason] = reason;
 	v[VI_exit_qualification] = qualification;
-	v[VI_exit_interruption_info] = found->info ? found->info : vmcs_get(VMCS_exit_interruption_info);
+	v[VI_exit_interruption_info] = vmcs_get(VMCS_exit_interruption_info);
 	v[VI_idt_vectoring_info] = vmcs_get(VMCS_idt_vectoring_info);
 	v[VI_exit_instruction_length] = vmcs_get(VMCS_exit_instruction_length);
 }
@@ -175,18 +170,14 @@ static void bring_back(struct cpu *c)
 	}
 }
 
-static void reflect(struct cpu *c, u32 reason, u64 qualification, const struct found *found)
+void reflect_exit(struct cpu *c, u32 reason, u64 qualification)
 {
 	struct vmcs12_cpu *n = &c->nested;
 	u32 info;
 	struct from_l2 l2 = { 0 };
 
-	exit_information(c, reason, qualification, found);
+	exit_information(c, reason, qualification);
 	bring_back(c);
-	if (found->info) {
-		n->v[VI_exit_interruption_error_code] = found->error;
-		bit_clear(n->stale, VI_exit_interruption_error_code);
-	}
 	if (!(n->v[VI_vm_exit_controls] & VMEXIT_load_ia32_efer))
 		l2.efer = vmcs_read(VMCS_guest_ia32_efer);
 	/* SDM: "Updating Non-Register State": an NMI's exit blocks; with virtual NMIs, L2's blocking is its own. */
@@ -208,18 +199,18 @@ static void reflect(struct cpu *c, u32 reason, u64 qualification, const struct f
 	load_host_state(c, &l2);
 }
 
-void reflect_exit(struct cpu *c, u32 reason, u64 qualification)
-{
-	reflect(c, reason, qualification, &(const struct found){ 0 });
-}
-
 /* What an exception's exit saves is what its delivery would have pushed, with RF set (SDM: "Saving RIP, RSP, RFLAGS, and SSP"). */
-void reflect_fault(struct cpu *c, u32 vector, u32 error)
+void reflect_fault(struct cpu *c, u32 vector)
 {
-	const struct found found = { INFO_VALID | INFO_EXCEPTION | INFO_ERROR_CODE | vector, error };
+	struct vmcs12_cpu *n = &c->nested;
 
 	vmcs_put(VMCS_guest_rflags, vmcs_get(VMCS_guest_rflags) | RFLAGS_RF);
-	reflect(c, EXIT_exception_or_nmi, 0, &found);
+	reflect_exit(c, EXIT_exception_or_nmi, 0);
+	/* The CPU's exit was another; what it tells has been copied already. */
+	shadow_off(c);
+	n->v[VI_exit_interruption_info] = INFO_VALID | INFO_EXCEPTION | INFO_ERROR_CODE | vector;
+	n->v[VI_exit_interruption_error_code] = 0;
+	bit_clear(n->stale, VI_exit_interruption_error_code);
 }
 
 /* SDM: "VM-Entry Failures During or After Loading Guest State": no guest state is saved, no MSRs stored. */
