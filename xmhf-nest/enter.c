@@ -56,6 +56,21 @@ static u32 with_must(enum ctl_word w, u64 value)
 	return (u32)value | (u32)caps_cpu.ctl[w];
 }
 
+/*
+ * L1's "virtualize APIC accesses" with the local APIC's own page: the CPU doesn't let an access of L2's through, but EPT
+ * violations come before (SDM: "Priority of APIC-Access VM Exits"), so that page mustn't be guarded from L2.
+ */
+static u64 eptp12_with_flags(const struct cpu *c)
+{
+	const struct vmcs12_cpu *n = &c->nested;
+	bool open =
+		n->proc2 & PROC2_virtualize_apic_accesses && ept01_apic && n->v[VI_apic_access_address] == ept01_apic;
+
+	if (nested_ept(c))
+		return (n->v[VI_ept_pointer] & ~(u64)(EPT02_OPEN | EPT02_WITHOUT)) | (open ? EPT02_OPEN : 0);
+	return open ? EPT02_WITHOUT | EPT02_OPEN : 0;
+}
+
 /* The control words of VMCS02; VMCS02 is current. */
 static void controls02(struct cpu *c)
 {
@@ -78,6 +93,7 @@ static void controls02(struct cpu *c)
 						  (n->v[VI_vm_entry_controls] & ENTRY_FROM_L1)));
 	if (nested_vpid(c))
 		vmcs_write(VMCS_vpid, vpid02_tag(c, (u16)n->v[VI_vpid]));
+	n->eptp12 = eptp12_with_flags(c);
 	n->eptp02 = 0;
 }
 
@@ -240,28 +256,18 @@ static bool pae_without_ept(struct cpu *c)
 	return vmcs_read(VMCS_guest_cr0) & CR0_PG && vmcs_read(VMCS_guest_cr4) & CR4_PAE;
 }
 
-/*
- * L1's "virtualize APIC accesses" with the local APIC's own page: the CPU doesn't let an access of L2's through, but EPT
- * violations come before (SDM: "Priority of APIC-Access VM Exits"), so that page mustn't be guarded from L2.
- */
-u64 nested_eptp12(const struct cpu *c)
-{
-	const struct vmcs12_cpu *n = &c->nested;
-	bool open =
-		n->proc2 & PROC2_virtualize_apic_accesses && ept01_apic && n->v[VI_apic_access_address] == ept01_apic;
-
-	if (nested_ept(c))
-		return (n->v[VI_ept_pointer] & ~(u64)(EPT02_OPEN | EPT02_WITHOUT)) | (open ? EPT02_OPEN : 0);
-	return open ? EPT02_WITHOUT | EPT02_OPEN : 0;
-}
-
 void nested_ept_again(struct cpu *c)
 {
-	u64 eptp12 = nested_eptp12(c), pointer = eptp12 ? ept02_use(&c->ept02, eptp12) : ept01_pointer;
+	u64 pointer;
 
+	/* The local APIC's page may be another since. */
+	if (c->ept02.dropped)
+		c->nested.eptp12 = eptp12_with_flags(c);
+	pointer = c->nested.eptp12 ? ept02_use(&c->ept02, c->nested.eptp12) : ept01_pointer;
 	if (pointer != c->nested.eptp02)
 		vmcs_write(VMCS_ept_pointer, pointer);
 	c->nested.eptp02 = pointer;
+	c->ept02.dropped = false;
 }
 
 /* VMCS02 is current and gets what it needs for this entry. */
@@ -280,7 +286,8 @@ static void prepare(struct cpu *c, const struct inherited *from)
 		bring_own(c, VI_preemption_timer_value);
 	if (n->v[VI_primary_proc_based_controls] & PROC_use_msr_bitmaps)
 		msr_bitmap02(c);
-	nested_ept_again(c);
+	if (n->eptp12 || c->ept02.dropped || n->eptp02 != ept01_pointer)
+		nested_ept_again(c);
 }
 
 static void enter(struct cpu *c, bool launch)

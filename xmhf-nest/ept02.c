@@ -158,6 +158,7 @@ u64 ept02_use(struct ept02 *e, u64 eptp12)
 	if (line < 0) {
 		line = line_for(e, eptp12);
 		root_drop(e, (u32)line);
+		e->opened |= eptp12 & EPT02_OPEN;
 	}
 	if (e->root[line] && e->stale[line]) {
 		e->stale[line] = false;
@@ -182,7 +183,7 @@ u64 ept02_use(struct ept02 *e, u64 eptp12)
 
 void ept02_invept_single(struct ept02 *e, u64 eptp12)
 {
-	for (u64 flag = 0; flag <= EPT02_OPEN; flag += EPT02_OPEN) {
+	for (u64 flag = 0; flag <= (e->opened ? EPT02_OPEN : 0); flag += EPT02_OPEN) {
 		int line = lru_find(&e->lru, (eptp12 & EPT_ADDR) | flag);
 
 		if (line >= 0)

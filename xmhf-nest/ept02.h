@@ -38,6 +38,7 @@ struct ept02 {
 	bool stale[EPT02_ROOTS]; /* INVEPT since the last comparison */
 	struct ept02_table table[EPT02_TABLES];
 	u32 free_hint;
+	bool opened;  /* there may be roots with EPT02_OPEN */
 	bool freed;   /* something that the CPU may know was given up */
 	bool dropped; /* there are no roots any more: ept02_use before L2 runs */
 };

@@ -58,7 +58,7 @@ static void msr_for_l2(struct cpu *c, bool write)
 static void ept_violation(struct cpu *c)
 {
 	u64 qual = vmcs_read(VMCS_exit_qualification), gpa = vmcs_read(VMCS_guest_physical_address);
-	u64 eptp12 = nested_eptp12(c);
+	u64 eptp12 = c->nested.eptp12;
 	struct ept02_result r;
 
 	if (!eptp12) {

@@ -15,8 +15,6 @@ void nested_exit(struct cpu *c);
  * operation). SDM: "Interactions of INIT".
  */
 bool nested_takes_init(struct cpu *c);
-/* The EPT pointer of L1's that EPT02 stands for, with flags of ept02.h; 0: EPT01 is what L2 runs on. */
-u64 nested_eptp12(const struct cpu *c);
 /* Before L2 runs: EPT02, which may have been dropped, or EPT01. */
 void nested_ept_again(struct cpu *c);
 

@@ -139,7 +139,7 @@ static void exit_information(struct cpu *c, u32 reason, u64 qualification)
 
 	v[VI_exit_reason] = reason;
 	v[VI_exit_qualification] = qualification;
-	v[VI_exit_interruption_info] = c->nested.raised ? c->nested.raised : vmcs_get(VMCS_exit_interruption_info);
+	v[VI_exit_interruption_info] = vmcs_get(VMCS_exit_interruption_info);
 	v[VI_idt_vectoring_info] = vmcs_get(VMCS_idt_vectoring_info);
 	v[VI_exit_instruction_length] = vmcs_get(VMCS_exit_instruction_length);
 }
@@ -151,10 +151,6 @@ static void bring_back(struct cpu *c)
 	u32 exit = (u32)n->v[VI_vm_exit_controls];
 
 	vmcs12_ran(c);
-	if (n->raised) {
-		n->v[VI_exit_interruption_error_code] = n->raised_error;
-		bit_clear(n->stale, VI_exit_interruption_error_code);
-	}
 	if (exit & VMEXIT_save_ia32_efer)
 		bit_mark(n->stale, VI_guest_ia32_efer);
 	if (exit & VMEXIT_save_debug_controls) {
@@ -203,16 +199,19 @@ void reflect_exit(struct cpu *c, u32 reason, u64 qualification)
 	load_host_state(c, &l2);
 }
 
+/* What an exception's exit saves is what its delivery would have pushed, with RF set (SDM: "Saving RIP, RSP, RFLAGS, and SSP"). */
 void reflect_exception(struct cpu *c, u32 vector, u32 error)
 {
 	struct vmcs12_cpu *n = &c->nested;
 
-	n->raised = INFO_VALID | INFO_EXCEPTION | vector | (exception_has_error(vector) ? INFO_ERROR_CODE : 0);
-	n->raised_error = error;
-	/* As a fault would push it (SDM: "Saving RIP, RSP, RFLAGS, and SSP"). */
 	vmcs_put(VMCS_guest_rflags, vmcs_get(VMCS_guest_rflags) | RFLAGS_RF);
 	reflect_exit(c, EXIT_exception_or_nmi, 0);
-	n->raised = 0;
+	/* The CPU's exit was another; what it tells has been copied already. */
+	shadow_off(c);
+	n->v[VI_exit_interruption_info] =
+		INFO_VALID | INFO_EXCEPTION | vector | (exception_has_error(vector) ? INFO_ERROR_CODE : 0);
+	n->v[VI_exit_interruption_error_code] = error;
+	bit_clear(n->stale, VI_exit_interruption_error_code);
 }
 
 /* MSRs that an exit of VMCS02 would have loaded for L1; there was none if L0 itself refuses the entry. */
