@@ -240,6 +240,32 @@ TEST(insn, vmread_error_before_operand, .sdm = "VMREAD-Read Field from Virtual-M
 	window_close(&w);
 }
 
+/* So is the type of an invalidation: an unsupported one is VMfail, and the descriptor isn't asked for. */
+static void check_type_first(struct cpu *c, u32 (*invalidate)(ulong type, const void *descriptor))
+{
+	static const ulong types[] = { 4, 0x77, ~(ulong)0 };
+	struct window w;
+	struct vcpu v;
+
+	window_open(&w);
+	test_vcpu(&v, c, 0);
+	for (u32 n = 0; n < ARRAY_SIZE(types); n++)
+		expect_out(vmx_outcome(invalidate(types[n], ABSENT)), out_valid(VMXERR_invalid_invept_invvpid_operand));
+	window_close(&w);
+}
+
+TEST(insn, invept_type_first, .sdm = "INVEPT-Invalidate Translations Derived from EPT", .needs = "INVEPT",
+     .rules = "insn.invept.type-first")
+{
+	check_type_first(c, vmx_invept_raw);
+}
+
+TEST(insn, invvpid_type_first, .sdm = "INVVPID-Invalidate Translations Based on VPID", .needs = "INVVPID",
+     .rules = "insn.invvpid.type-first")
+{
+	check_type_first(c, vmx_invvpid_raw);
+}
+
 /* The forms in memory move as much as those in registers, also across the border of two pages. */
 TEST(insn, operand_in_memory, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure",
      .rules = "insn.vmread.memory insn.vmread.width insn.vmwrite.keeps insn.vmptrst.value")

@@ -132,7 +132,8 @@ TEST(insn, ud_register_operand, .sdm = "VMX Instruction Reference: Conventions",
 		insn_prepare(&l, i, v.vmcs_pa, 0);
 		judge_about(i->name, NULL);
 		for (u8 reg = 0; reg < 8; reg++)
-			FAULTS(&l, "insn.ud-register-operand", bytes, insn_encode(bytes, i, 0, 0, 0xc0 | reg, "", 0), UD);
+			FAULTS(&l, "insn.ud-register-operand", bytes, insn_encode(bytes, i, 0, 0, 0xc0 | reg, "", 0),
+			       UD);
 	}
 	l1_code_end(&l);
 	judge_done();

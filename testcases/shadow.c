@@ -300,14 +300,16 @@ TEST(shadow, no_link_pointer, .sdm = "VMREAD-Read Field from Virtual-Machine Con
 
 /* Which VMCS gets the error's number isn't said. */
 TEST(shadow, no_such_field, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure", .needs = SHADOWING,
-     .rules = "shadow.err-12")
+     .rules = "shadow.err-12 shadow.err-place")
 {
 	static const u32 none[] = { NO_FIELD, 0x00fe, VMCS_guest_rip + 1, 0x7fff };
-	ulong error = 0;
+	bool in_current, in_shadow;
 	struct shadow t;
 	struct exit e;
 
 	shadow_begin(&t, c);
+	/* Another number, to begin with. */
+	expect_out(vmptrld(t.region + 1), out_valid(VMXERR_vmptrld_invalid_address));
 	for (u32 n = 0; n < ARRAY_SIZE(none); n++) {
 		judge_about("VMREAD", NULL);
 		e = run(&t, READ, none[n], 0x5a5a);
@@ -319,8 +321,13 @@ TEST(shadow, no_such_field, .sdm = "VMREAD-Read Field from Virtual-Machine Contr
 		JUDGE("shadow.err-12", snippet_passed(&t.s, &e), true);
 		JUDGE("shadow.err-12", status(), RFLAGS_ZF);
 	}
-	error = (ulong)vmread(VMCS_vm_instruction_error);
-	say_note("VMREAD in L2 of no field: error %u in the VMCS that L2 runs on", (u32)error);
+	in_current = vmread(VMCS_vm_instruction_error) == VMXERR_unsupported_component;
+	open_region(&t);
+	in_shadow = vmread(VMCS_vm_instruction_error) == VMXERR_unsupported_component;
+	close_region(&t);
+	judge_about("the error's number", NULL);
+	JUDGE("shadow.err-place", in_current || in_shadow, true);
+	say_note("VMREAD in L2 of no field: its error is in the %s VMCS", in_current ? "current" : "shadow");
 	shadow_end(&t);
 }
 

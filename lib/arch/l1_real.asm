@@ -4,7 +4,8 @@
 %include "asm.inc"
 
 %define BASE          0x9000    ; SIPI_PAGE of lhv/mem.h
-%define SEL_CODE16    0x58      ; L1_SEL_CODE16 of testcases/l1_code.h
+%define SEL_CODE16    0x58      ; L1_SEL_CODE16 and L1_SEL_DATA16 of testcases/l1_code.h
+%define SEL_DATA16    0x60
 ; struct real_page of testcases/insn_real.c
 %define P_HANDLERS    0x100
 %define P_SNIPPET     0x300
@@ -22,6 +23,12 @@ global l1_real_code, l1_real_code_end
 bits 16
 ; From a 16-bit code segment that begins at 0, without paging.
 l1_real_code:
+  mov ax, SEL_DATA16            ; 64 KiB, and a stack by SP: real-address mode keeps what isn't base
+  mov ds, ax
+  mov es, ax
+  mov fs, ax
+  mov gs, ax
+  mov ss, ax
   mov eax, cr0
   and al, 0xfe
   mov cr0, eax
@@ -33,7 +40,7 @@ l1_real_code:
   mov fs, ax
   mov gs, ax
   mov ss, ax
-  mov sp, P_STACK
+  mov esp, P_STACK
   o32 lidt [P_IDTR]
   mov eax, [P_AX]
   mov bx, P_OPERAND
