@@ -50,22 +50,40 @@ void judge_about(const char *what, const char *where)
 	now.where = where;
 }
 
-bool judge_equal(const struct where *rule, const char *what, u64 got, u64 want)
+static void judged(const char *rule)
 {
-	char text[200], a[24], b[24];
-
-	if (rule->expr != now.rule) {
-		now.rule = rule->expr;
-		now.bit = 1ull << judge_position(rule->expr);
+	if (rule != now.rule) {
+		now.rule = rule;
+		now.bit = 1ull << judge_position(rule);
 	}
 	now.judged |= now.bit;
+}
+
+static bool failed(const struct where *rule, const char *what, const char *want, const char *got)
+{
+	char text[200];
+
+	fmt(text, sizeof(text), "%s: %s%s%s%s%s", rule->expr, now.what ? now.what : "", now.where ? ", " : "",
+	    now.where ? now.where : "", *what ? ": " : "", what);
+	return check_failed(&(const struct where){ rule->file, rule->line, text }, want, got);
+}
+
+bool judge_equal(const struct where *rule, const char *what, u64 got, u64 want)
+{
+	char a[24], b[24];
+
+	judged(rule->expr);
 	if (got == want)
 		return check_true(true, rule);
-	fmt(text, sizeof(text), "%s: %s%s%s: %s", rule->expr, now.what ? now.what : "", now.where ? ", " : "",
-	    now.where ? now.where : "", what);
 	fmt(a, sizeof(a), "0x%llx", (unsigned long long)want);
 	fmt(b, sizeof(b), "0x%llx", (unsigned long long)got);
-	return check_failed(&(const struct where){ rule->file, rule->line, text }, a, b);
+	return failed(rule, what, a, b);
+}
+
+bool judge_held(const struct where *rule, bool held, const char *want, const char *got)
+{
+	judged(rule->expr);
+	return held ? check_true(true, rule) : failed(rule, "", want, got);
 }
 
 void judge_absent(const char *rule)

@@ -149,7 +149,8 @@ static bool checks_pass(struct cpu *c)
 /*
  * What the CPU can't check in VMCS02, because something else stands there: the VMCS link pointer, and an activity
  * state that L0 doesn't offer. The rest of the guest state it does check; but where one of these two is odd, the whole
- * is checked here, so that the rule that comes first decides. VMCS02 is current.
+ * is checked here, so that the rule that comes first decides. So it is where the entry has MSRs to load, which L0 does before the
+ * CPU sees VMCS02: they must not be loaded for a guest that is refused. VMCS02 is current.
  */
 static bool guest_state_wrong(struct cpu *c, u64 *qualification)
 {
@@ -159,7 +160,7 @@ static bool guest_state_wrong(struct cpu *c, u64 *qualification)
 	struct check_result r;
 	u32 revision = ~0u;
 
-	if (link == ~0ull &&
+	if (link == ~0ull && !n->v[VI_vm_entry_msr_load_count] &&
 	    (n->v[VI_guest_activity_state] != ACTIVITY_WAIT_SIPI || bit_test(n->stale, VI_guest_activity_state)))
 		return false;
 	vmcs12_fetch_all(c);
@@ -167,6 +168,8 @@ static bool guest_state_wrong(struct cpu *c, u64 *qualification)
 	*qualification = r.qualification;
 	if (r.kind != CHECK_OK)
 		return true;
+	if (link == ~0ull)
+		return false;
 	*qualification = QUAL_LINK_POINTER;
 	gpa_read(link, &revision, 4);
 	return link & 0xfff || link >> cpu_maxphyaddr || revision != VMCS12_REVISION || link == n->current;

@@ -196,6 +196,18 @@ void reflect_exit(struct cpu *c, u32 reason, u64 qualification)
 	load_host_state(c, &l2);
 }
 
+/* MSRs that an exit of VMCS02 would have loaded for L1; there was none if L0 itself refuses the entry. */
+static void load_host_msrs(const u64 *v)
+{
+	u32 exit = (u32)v[VI_vm_exit_controls];
+	u64 pat = v[VI_host_ia32_pat], perf = v[VI_host_ia32_perf_global_ctrl];
+
+	if (exit & VMEXIT_load_ia32_pat)
+		msr_write_raw(MSR_PAT, (u32)pat, (u32)(pat >> 32));
+	if (exit & VMEXIT_load_perf_global_ctrl)
+		msr_write_raw(MSR_PERF_GLOBAL_CTRL, (u32)perf, (u32)(perf >> 32));
+}
+
 /* SDM: "VM-Entry Failures During or After Loading Guest State": no guest state is saved, no MSRs stored. */
 void reflect_failure(struct cpu *c, u32 reason, u64 qualification)
 {
@@ -205,6 +217,7 @@ void reflect_failure(struct cpu *c, u32 reason, u64 qualification)
 	n->touched = true;
 	n->v[VI_exit_reason] = reason | ENTRY_FAILURE;
 	n->v[VI_exit_qualification] = qualification;
+	load_host_msrs(n->v);
 	if (!(n->v[VI_vm_exit_controls] & VMEXIT_load_ia32_efer))
 		l2.efer = vmcs_read(VMCS_guest_ia32_efer);
 	vmcs_load(&c->vmcs01);

@@ -18,6 +18,7 @@
 #define MSR_MTRR_FIX4K_C0000 0x268 /* to 0x26f */
 #define MSR_DEBUGCTL 0x1d9
 #define MSR_PAT 0x277
+#define MSR_PERF_GLOBAL_CTRL 0x38f
 #define MSR_MTRR_DEF_TYPE 0x2ff
 #define MSR_PERF_GLOBAL_CTRL 0x38f
 #define MSR_VMX_BASIC 0x480
