@@ -85,9 +85,10 @@ static void vmx_abort(struct cpu *c, u32 number)
 {
 	struct vmcs12_page *page = gpa_ptr(c->nested.current, PAGE_SIZE);
 
+	/* Whoever waits for the indicator may want COM1 next. */
+	log_line("L1: VMX abort %u cpu=%u", number, c->number);
 	if (page)
 		page->abort = number;
-	log_line("L1: VMX abort %u cpu=%u", number, c->number);
 	vmcs01_init_state(c);
 	c->state = L1_SHUTDOWN;
 }
