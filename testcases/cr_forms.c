@@ -3,6 +3,7 @@
  * Forms of the instructions that access control and debug registers: prefixes, segments of memory operands, and operands that have
  * bits which are reserved. And registers that VM entries and exits leave alone.
  */
+#include "lhv/apic.h"
 #include "testcases/cr_code.h"
 #include "testcases/judge.h"
 #include "x86/cr.h"
@@ -10,6 +11,7 @@
 #define CONDITION "Instructions That Cause VM Exits Conditionally"
 #define FAULTS "Relative Priority of Faults and VM Exits"
 #define CODE(text) (text), sizeof(text) - 1
+#define APIC_TPR 0x80u
 #define DS_BASE 0x321u
 #define DR6_FIXED 0xffff0ff0u
 #define CR3_NO_FLUSH (1ull << 63)
@@ -142,6 +144,31 @@ TEST(cr, exit_before_gp_64, .sdm = FAULTS, .needs = "CR3-load exiting; CR8-load 
 		s.v.ctl[CTL_PROC] = 0;
 		vcpu_write_controls(&s.v);
 	}
+	end(&s);
+}
+
+/* Without CR8 exiting and without a TPR shadow, CR8 is the local APIC's TPR, L1's and L2's. */
+TEST(cr, cr8_plain, .sdm = "Changes to Instruction Behavior in VMX Non-Root Operation", .flags = TEST_AMD64,
+     .rules = "cr.cr8-plain")
+{
+	volatile u32 *const tpr = (volatile u32 *)(ulong)(APIC_PAGE + APIC_TPR);
+	struct snippet s;
+
+	begin(&s, c, 0);
+	/* Low enough for nothing to be held back. */
+	for (u32 priority = 0; priority < 3; priority++) {
+		judge_about("CR8", "from L1");
+		*tpr = priority << 4;
+		snippet_mov(&s, FROM_CR, 8, 9);
+		judge_runs(&s, WHERE("cr.cr8-plain"));
+		JUDGE("cr.cr8-plain", snippet_get(&s, 9), priority);
+		judge_about("CR8", "from L2");
+		snippet_mov(&s, TO_CR, 8, 9);
+		snippet_set(&s, 9, priority ^ 1);
+		judge_runs(&s, WHERE("cr.cr8-plain"));
+		JUDGE("cr.cr8-plain", *tpr, (priority ^ 1) << 4);
+	}
+	*tpr = 0;
 	end(&s);
 }
 

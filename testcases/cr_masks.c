@@ -382,7 +382,6 @@ static void judge_refused(struct snippet *s, const struct cr *cr, const char *ru
 	vmwrite(cr->guest, real);
 }
 
-/* PE and PG have tests of their own, vmx/guest_cr0_pg_fixed among them. */
 TEST(cr, fixed_cr0, .sdm = FIXED, .rules = "vmcs.guest-cr0-fixed")
 {
 	struct snippet s;
@@ -392,6 +391,22 @@ TEST(cr, fixed_cr0, .sdm = FIXED, .rules = "vmcs.guest-cr0-fixed")
 		judge_about("NE", owned ? "other bits are L1's" : NULL);
 		own(&cr0, owned ? CR0_MP | CR0_PG : 0, read_cr0());
 		judge_refused(&s, &cr0, "vmcs.guest-cr0-fixed", read_cr0() & ~(ulong)CR0_NE);
+	}
+	end(&s);
+}
+
+/* Without "unrestricted guest" PG is fixed, too; in 64-bit mode clearing it is #GP for another reason. */
+TEST(cr, fixed_cr0_pg, .sdm = FIXED, .rules = "vmcs.guest-cr0-fixed")
+{
+	struct snippet s;
+
+	begin(&s, c);
+	for (enum snip_mode mode = SNIP_NATIVE; mode < SNIP_MODES; mode = snippet_next(mode)) {
+		if (SNIP_IS_64(mode))
+			continue;
+		judge_about("PG", snippet_name(mode));
+		snippet_mode(&s, mode, false);
+		judge_refused(&s, &cr0, "vmcs.guest-cr0-fixed", read_cr0() & ~(ulong)CR0_PG);
 	}
 	end(&s);
 }

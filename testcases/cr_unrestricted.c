@@ -126,3 +126,39 @@ TEST(cr, real_shadow, .sdm = CHANGES, .opt = UNRESTRICTED,
 	}
 	end(&s);
 }
+
+/* CR3 and CR4 without paging: they are only registers, and no table is looked at. */
+TEST(cr, real_free, .sdm = CHANGES, .opt = UNRESTRICTED, .rules = "cr.no-paging")
+{
+	static const struct {
+		const char *name, *bytes;
+		u32 field;
+		u64 flips;
+	} rows[] = {
+		/* MOV CRn, ECX; MOV EDX, CRn */
+		{ "CR3", "\x0f\x22\xd9\x0f\x20\xda", VMCS_guest_cr3, 0x5fe0 },
+		{ "CR4", "\x0f\x22\xe1\x0f\x20\xe2", VMCS_guest_cr4, CR4_PAE },
+		{ "CR4", "\x0f\x22\xe1\x0f\x20\xe2", VMCS_guest_cr4, CR4_PGE | CR4_PSE },
+		{ "CR0", "\x0f\x22\xc1\x0f\x20\xc2", VMCS_guest_cr0, CR0_PE | CR0_WP },
+	};
+	struct snippet s;
+
+	begin(&s, c);
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		u64 value;
+
+		judge_about(rows[i].name, "real mode");
+		snippet_mode(&s, SNIP_REAL, false);
+		value = vmread(rows[i].field) ^ rows[i].flips;
+		snippet_code(&s, rows[i].bytes, 6);
+		s.v.g.cx = (u32)value;
+		judge_runs(&s, WHERE("cr.no-paging"));
+		JUDGE("cr.no-paging", (u32)s.v.g.dx, value);
+		JUDGE("cr.no-paging", vmread(rows[i].field), value);
+		/* And the next entry has it, too. */
+		snippet_code(&s, rows[i].bytes + 3, 3);
+		judge_runs(&s, WHERE("cr.no-paging"));
+		JUDGE("cr.no-paging", (u32)s.v.g.dx, value);
+	}
+	end(&s);
+}

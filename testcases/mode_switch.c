@@ -38,16 +38,23 @@ static void end(struct snippet *s)
 	judge_done();
 }
 
-/* Paging without PAE: 4-MByte pages, the address itself but for the fourth GiB, which is the first. */
-static void paging_32bit(struct snippet *s, u32 opt)
+/* Paging without PAE: 4-MByte pages, the address itself but for the fourth GiB, which is the first or isn't there. */
+static ulong directory_32bit(bool fourth)
 {
 	u32 *directory = page_alloc();
 
-	judge_about("32-bit paging", opt ? "EPT" : NULL);
-	for (u32 i = 0; i < 1024; i++)
+	for (u32 i = 0; i < (fourth ? 1024 : 768); i++)
 		directory[i] = (i < 768 ? i : i - 768) << 22 | (u32)(PTE_PS | PTE_PWA);
+	return (ulong)directory;
+}
+
+static void paging_32bit(struct snippet *s, u32 opt)
+{
+	const ulong with = directory_32bit(true), without = directory_32bit(false);
+
+	judge_about("32-bit paging", opt ? "EPT" : NULL);
 	snippet_mode(s, PAE_MODE, false);
-	vmwrite(VMCS_guest_cr3, (ulong)directory);
+	vmwrite(VMCS_guest_cr3, with);
 	vmwrite_bits(VMCS_guest_cr4, CR4_PAE, CR4_PSE);
 	*(u32 *)s->data = MARKER;
 	snippet_code(s, CODE("\x8b\x03")); /* MOV EAX, [EBX] */
@@ -55,14 +62,11 @@ static void paging_32bit(struct snippet *s, u32 opt)
 	judge_runs(s, WHERE("mode.paging-32bit"));
 	JUDGE("mode.paging-32bit", (u32)s->v.g.ax, MARKER);
 	/* Another root, by itself: now the fourth GiB isn't there. */
-	directory = page_alloc();
-	for (u32 i = 0; i < 768; i++)
-		directory[i] = i << 22 | (u32)(PTE_PS | PTE_PWA);
 	snippet_code(s, CODE("\x0f\x22\xd9\x8b\x03")); /* MOV CR3, ECX; MOV EAX, [EBX] */
-	s->v.g.cx = (ulong)directory;
+	s->v.g.cx = without;
 	s->v.g.bx = 3 * GIB + (ulong)s->data;
 	judge_equal(WHERE("mode.paging-32bit"), "fault", snippet_run(s).qualification, 3 * GIB + (ulong)s->data);
-	JUDGE("mode.paging-32bit", vmread(VMCS_guest_cr3), (ulong)directory);
+	JUDGE("mode.paging-32bit", vmread(VMCS_guest_cr3), without);
 	JUDGE("mode.paging-32bit", vmread(VMCS_guest_rip), (ulong)s->code + 3);
 }
 
@@ -111,6 +115,46 @@ TEST(mode, pae_off_on, .sdm = GUESTS, .opt = UNRESTRICTED, .rules = "mode.no-pag
 	JUDGE("mode.no-paging", (u32)s.v.g.cx & (CR0_PG | CR0_PE), CR0_PE);
 	JUDGE("mode.pae-load", (u32)s.v.g.ax, MARKER);
 	JUDGE("cr.pdptes-saved", vmread(VMCS_guest_pdpte3), first);
+	end(&s);
+}
+
+/* From PAE paging to 32-bit paging and back, by itself: both have the first GiB in the fourth. */
+TEST(mode, paging_kinds, .sdm = GUESTS, .opt = UNRESTRICTED, .rules = "mode.paging-kinds cr.pdptes-saved")
+{
+	const ulong directory = directory_32bit(true);
+	struct snippet s;
+	u64 *root;
+
+	begin(&s, c, UNRESTRICTED);
+	snippet_mode(&s, PAE_MODE, false);
+	root = page_alloc();
+	memcpy(root, (void *)(ulong)vmread(VMCS_guest_cr3), 32);
+	root[3] = root[0];
+	*(u32 *)s.data = MARKER;
+	/* MOV CR4, ESI; MOV CR3, EDI; paging on; MOV ECX, [EBX]; paging off; MOV CR4, EDX; MOV CR3, EBP; paging on; MOV EAX, [EBX] */
+	snippet_code(&s, CODE(PG_OFF "\x0f\x22\xe6\x0f\x22\xdf" PG_ON "\x8b\x0b" PG_OFF "\x0f\x22\xe2\x0f\x22\xdd" PG_ON
+				     "\x8b\x03"));
+	s.v.g.dx = (ulong)vmread(VMCS_guest_cr4);
+	s.v.g.si = (s.v.g.dx & ~(ulong)CR4_PAE) | CR4_PSE;
+	s.v.g.di = directory;
+	s.v.g.bp = (ulong)root;
+	s.v.g.bx = 3 * GIB + (ulong)s.data;
+	judge_runs(&s, WHERE("mode.paging-kinds"));
+	JUDGE("mode.paging-kinds", (u32)s.v.g.cx, MARKER);
+	JUDGE("mode.paging-kinds", (u32)s.v.g.ax, MARKER);
+	JUDGE("mode.paging-kinds", vmread(VMCS_guest_cr4) & CR4_PAE, CR4_PAE);
+	JUDGE("mode.paging-kinds", vmread(VMCS_guest_cr3), (ulong)root);
+	for (u32 i = 0; i < 4; i++)
+		JUDGE("cr.pdptes-saved", vmread(VMCS_guest_pdpte0 + 2 * i), root[i]);
+	/* And it ends in 32-bit paging. */
+	snippet_code(&s, CODE(PG_OFF "\x0f\x22\xe6\x0f\x22\xdf" PG_ON "\x8b\x0b"));
+	s.v.g.si = ((ulong)vmread(VMCS_guest_cr4) & ~(ulong)CR4_PAE) | CR4_PSE;
+	s.v.g.di = directory;
+	s.v.g.bx = 3 * GIB + (ulong)s.data;
+	judge_runs(&s, WHERE("mode.paging-kinds"));
+	JUDGE("mode.paging-kinds", (u32)s.v.g.cx, MARKER);
+	JUDGE("mode.paging-kinds", vmread(VMCS_guest_cr4) & CR4_PAE, 0);
+	JUDGE("mode.paging-kinds", vmread(VMCS_guest_cr3), directory);
 	end(&s);
 }
 
