@@ -373,3 +373,33 @@ TEST(ve, eptp_index_of_vmfunc, .sdm = "EPTP Switching", .needs = NEEDS "; EPTP s
 	}
 	judge_done();
 }
+
+/* Real-address mode has no #VE. */
+TEST(ve, real_mode, .sdm = "Convertible EPT Violations", .needs = NEEDS, .opt = OPT_ept | OPT_unrestricted,
+     .rules = "ve.protected-mode")
+{
+	struct ve t;
+	struct vcpu *v = &t.p.s.v;
+	struct exit e;
+	u64 gpa;
+
+	ve_begin(&t, c);
+	v->ctl[CTL_PROC2] |= PROC2_unrestricted_guest;
+	vcpu_write_controls(v);
+	snippet_mode(&t.p.s, SNIP_REAL, false);
+	gpa = (ulong)t.p.s.data;
+	/* The last table of the identity map is everybody's. */
+	ept_map_page(v->eptp & EPT_ADDR, gpa, 0, 0);
+	path_synchronize(&t.p);
+	area_is(&t, 0);
+	snippet_code(&t.p.s, "\x8b\x05", 2);
+	v->g.di = (ulong)gpa + 0x100;
+	e = snippet_run(&t.p.s);
+	ept_map_page(v->eptp & EPT_ADDR, gpa, gpa, EPT_RWX);
+	path_synchronize(&t.p);
+	judge_about("read", "real-address mode");
+	if (JUDGE("ve.protected-mode", e.reason, EXIT_ept_violation))
+		JUDGE("ve.protected-mode", vmread(VMCS_guest_physical_address), gpa + 0x100);
+	JUDGE("ve.protected-mode", area_untouched(&t, 0), true);
+	judge_done();
+}
