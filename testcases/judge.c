@@ -7,8 +7,11 @@
 static struct {
 	u64 judged; /* bit per word of the test's rules */
 	const char *what, *where;
-	const char *rule; /* of the last check, with its bit: most checks come in rows */
-	u64 bit;
+	/* Bits of rules that have been looked up, by the text's address: the same checks come again and again. */
+	struct {
+		const char *rule;
+		u64 bit;
+	} known[64];
 } now;
 
 u32 judge_position(const char *rule)
@@ -50,15 +53,22 @@ void judge_about(const char *what, const char *where)
 	now.where = where;
 }
 
+static u64 bit_of(const char *rule)
+{
+	u32 slot = ((ulong)rule ^ (ulong)rule >> 6) % ARRAY_SIZE(now.known);
+
+	if (now.known[slot].rule != rule) {
+		now.known[slot].bit = 1ull << judge_position(rule);
+		now.known[slot].rule = rule;
+	}
+	return now.known[slot].bit;
+}
+
 bool judge_equal(const struct where *rule, const char *what, u64 got, u64 want)
 {
 	char text[200], a[24], b[24];
 
-	if (rule->expr != now.rule) {
-		now.rule = rule->expr;
-		now.bit = 1ull << judge_position(rule->expr);
-	}
-	now.judged |= now.bit;
+	now.judged |= bit_of(rule->expr);
 	if (got == want)
 		return check_true(true, rule);
 	fmt(text, sizeof(text), "%s: %s%s%s: %s", rule->expr, now.what ? now.what : "", now.where ? ", " : "",
@@ -70,7 +80,7 @@ bool judge_equal(const struct where *rule, const char *what, u64 got, u64 want)
 
 void judge_absent(const char *rule)
 {
-	now.judged |= 1ull << judge_position(rule);
+	now.judged |= bit_of(rule);
 }
 
 void judge_done(void)
