@@ -84,6 +84,7 @@ static const struct {
 	{ "CR4.SMXE", 0 },
 	{ "MONITOR and MWAIT", 0 },
 	{ "x2APIC", 0 },
+	{ "supervisor state components", 0 },
 	{ "private pages of xmhf-nest", 0 },
 	{ "PS/2 controller", 0 },
 	{ "ATA disk", 0 },
@@ -120,6 +121,18 @@ static bool monitor_present(void)
 	return r[2] & CPUID_1_ECX_MONITOR;
 }
 
+/* Those that IA32_XSS may have. */
+static bool supervisor_components_present(void)
+{
+	u32 r[4];
+
+	cpuid_raw(0, 0, r);
+	if (r[0] < 0xd)
+		return false;
+	cpuid_raw(0xd, 1, r);
+	return r[2] | r[3];
+}
+
 static bool special_have(const char *name)
 {
 	if (!strcmp(name, "VMX"))
@@ -143,6 +156,8 @@ static bool special_have(const char *name)
 		return monitor_present();
 	if (!strcmp(name, "x2APIC"))
 		return x2apic_present;
+	if (!strcmp(name, "supervisor state components"))
+		return supervisor_components_present();
 	if (!strcmp(name, "private pages of xmhf-nest"))
 		return private_pages_present();
 	if (!strcmp(name, "PS/2 controller"))

@@ -214,6 +214,8 @@ void operand_put(struct operand_run *r, const struct operand_form *f, struct ope
 	operand_encode(r->insn, r->s.mode, f, (ulong)r->s.code, code, w);
 	snippet_code(&r->s, code, w->length);
 	r->s.v.g.di = (ulong)r->s.data;
+	if (r->insn->components)
+		r->s.v.g.ax = r->s.v.g.dx = ~0u;
 }
 
 void operand_judge(struct operand_run *r, const struct operand_form *f)
@@ -228,12 +230,10 @@ void operand_judge(struct operand_run *r, const struct operand_form *f)
 	if (!judge_equal(&(const struct where){ __FILE__, __LINE__, r->cause }, "reason", e.reason, r->insn->reason))
 		return;
 	judge_info(r->insn, (u32)vmread(VMCS_exit_instruction_info), &w);
-	if (f->reg)
-		JUDGE("exit.operand.no-displacement", e.qualification & w.qualification_mask, 0);
-	else if (f->rip)
+	if (f->rip)
 		JUDGE("exit.operand.rip-relative", e.qualification & w.qualification_mask,
 		      w.qualification & w.qualification_mask);
-	else
+	else if (!f->reg)
 		JUDGE("exit.operand.displacement", e.qualification & w.qualification_mask,
 		      w.qualification & w.qualification_mask);
 	JUDGE("exit.operand.length", e.length, w.length);

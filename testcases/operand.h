@@ -37,6 +37,7 @@ struct operand_insn {
 	u32 proc, proc2;        /* controls that make it exit, if it doesn't always */
 	u32 enable;             /* secondary control without which it is #UD */
 	u32 cr4;                /* without which it's #UD */
+	bool components;        /* EDX:EAX asks for all state components, all of which exit */
 };
 
 /* One operand; 0 is [AX] or AX, so name what isn't used. */

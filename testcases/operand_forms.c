@@ -334,6 +334,8 @@ void operand_check(struct cpu *c, const struct operand_insn *insn)
 	judge_begin();
 	snippet_begin(&r.s, c, 0);
 	operand_controls(&r, true);
+	if (insn->components)
+		vmwrite(VMCS_xss_exiting_bitmap, ~0ull);
 	for (enum snip_mode mode = SNIP_NATIVE; mode < SNIP_MODES; mode = snippet_next(mode))
 		judge_mode(&r, mode);
 	judge_memory(&r);

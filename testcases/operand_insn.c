@@ -9,7 +9,7 @@
 	"exit.operand.index exit.operand.index-invalid exit.operand.base exit.operand.base-invalid "               \
 	"exit.operand.displacement exit.operand.rip-relative exit.operand.length exit.operand.memory-fault-later " \
 	"exit.operand.no-effect exit.operand.fault-first"
-#define REGISTERS " exit.operand.register exit.operand.no-displacement"
+#define REGISTERS " exit.operand.register"
 #define IDENTITY " exit.operand.identity"
 #define REGISTER2 " exit.operand.register2"
 
@@ -117,6 +117,36 @@ TEST(operand, table_operand_size, .sdm = "Information for VM Exits Due to Instru
 			if (expect_eq(snippet_run(&r.s).reason, EXIT_gdtr_idtr_access))
 				JUDGE("exit.operand.operand-size", vmread(VMCS_exit_instruction_info) >> 11 & 1,
 				      w.info >> 11 & 1);
+		}
+	}
+	judge_done();
+}
+
+TEST(operand, register_qualification, .sdm = "Basic VM-Exit Information", .needs = TABLE,
+     .rules = "exit.operand.no-displacement")
+{
+	static const char *const opcodes[] = { "\x0f\x78", "\x0f\x79", "\x0f\x00", "\x0f\x00", "\x0f\x00", "\x0f\x00" };
+	struct operand_insn insn = { .opcode_length = 2, .registers = true, .proc2 = PROC2_descriptor_table_exiting };
+	struct operand_run r = { .insn = &insn };
+	struct operand_form f = { .reg = true, .index = NO_REGISTER, .segment = NO_REGISTER };
+	struct operand_want w;
+	struct exit e;
+
+	judge_begin();
+	snippet_begin(&r.s, c, 0);
+	operand_controls(&r, true);
+	for (enum snip_mode mode = SNIP_NATIVE; mode < SNIP_MODES; mode = snippet_next(mode)) {
+		operand_mode(&r, mode, false);
+		/* VMREAD, VMWRITE; SLDT, STR, LLDT, LTR */
+		for (u32 n = mode == SNIP_COMPAT ? 2 : 0; n < 6; n++) {
+			insn.opcode = opcodes[n];
+			insn.reg = n < 2 ? 0 : (u8)(n - 2);
+			for (u32 base = 0; base < operand_registers(mode); base++) {
+				f.base = (int8_t)base;
+				operand_put(&r, &f, &w);
+				e = snippet_run(&r.s);
+				JUDGE("exit.operand.no-displacement", e.qualification & w.qualification_mask, 0);
+			}
 		}
 	}
 	judge_done();
