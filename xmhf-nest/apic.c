@@ -216,7 +216,8 @@ void apic_l1_write(struct cpu *c, u32 offset, u32 value)
 
 bool apic_l1_icr(struct cpu *c, u64 value)
 {
-	if (start_up(c, (u32)(value >> 32), (u32)value))
+	/* In xAPIC mode there is no such MSR. */
+	if (x2apic() && start_up(c, (u32)(value >> 32), (u32)value))
 		return true;
 	return msr_set(MSR_X2APIC_ICR, value);
 }

@@ -29,6 +29,15 @@ static bool l1_wants_msr(struct cpu *c, bool write)
 	return !bitmap || bitmap[b.byte] & b.mask;
 }
 
+/* SDM: "Exception Bitmap". */
+void l2_fault(struct cpu *c, u32 vector, u32 error)
+{
+	if (c->nested.v[VI_exception_bitmap] >> vector & 1)
+		reflect_exception(c, vector, error);
+	else
+		l1_fault(c, vector, error);
+}
+
 /* L2 accesses an MSR that L0 watches and L1 doesn't. */
 static void msr_for_l2(struct cpu *c, bool write)
 {
@@ -36,7 +45,7 @@ static void msr_for_l2(struct cpu *c, bool write)
 	u64 value = (u32)g->ax | (u64)(u32)g->dx << 32;
 
 	if (write ? !msr_emulate_write(c, (u32)g->cx, value) : !msr_emulate_read(c, (u32)g->cx, &value)) {
-		l1_fault(c, VEC_GP, 0);
+		l2_fault(c, VEC_GP, 0);
 		return;
 	}
 	if (!write) {

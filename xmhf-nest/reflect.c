@@ -17,6 +17,9 @@
 #define INFO_VALID (1u << 31)
 #define INFO_TYPE 0x700u
 #define INFO_NMI 0x200u
+#define INFO_EXCEPTION 0x300u
+#define INFO_ERROR_CODE 0x800u
+#define RFLAGS_RF 0x10000u
 #define BLOCKING_NMI 8u
 #define ABORT_STORE_MSRS 1u
 #define ABORT_HOST_PDPTES 2u
@@ -136,7 +139,7 @@ static void exit_information(struct cpu *c, u32 reason, u64 qualification)
 
 	v[VI_exit_reason] = reason;
 	v[VI_exit_qualification] = qualification;
-	v[VI_exit_interruption_info] = vmcs_get(VMCS_exit_interruption_info);
+	v[VI_exit_interruption_info] = c->nested.raised ? c->nested.raised : vmcs_get(VMCS_exit_interruption_info);
 	v[VI_idt_vectoring_info] = vmcs_get(VMCS_idt_vectoring_info);
 	v[VI_exit_instruction_length] = vmcs_get(VMCS_exit_instruction_length);
 }
@@ -148,6 +151,10 @@ static void bring_back(struct cpu *c)
 	u32 exit = (u32)n->v[VI_vm_exit_controls];
 
 	vmcs12_ran(c);
+	if (n->raised) {
+		n->v[VI_exit_interruption_error_code] = n->raised_error;
+		bit_clear(n->stale, VI_exit_interruption_error_code);
+	}
 	if (exit & VMEXIT_save_ia32_efer)
 		bit_mark(n->stale, VI_guest_ia32_efer);
 	if (exit & VMEXIT_save_debug_controls) {
@@ -194,6 +201,18 @@ void reflect_exit(struct cpu *c, u32 reason, u64 qualification)
 	else
 		vmcs_load(&c->vmcs01);
 	load_host_state(c, &l2);
+}
+
+void reflect_exception(struct cpu *c, u32 vector, u32 error)
+{
+	struct vmcs12_cpu *n = &c->nested;
+
+	n->raised = INFO_VALID | INFO_EXCEPTION | vector | (exception_has_error(vector) ? INFO_ERROR_CODE : 0);
+	n->raised_error = error;
+	/* As a fault would push it (SDM: "Saving RIP, RSP, RFLAGS, and SSP"). */
+	vmcs_put(VMCS_guest_rflags, vmcs_get(VMCS_guest_rflags) | RFLAGS_RF);
+	reflect_exit(c, EXIT_exception_or_nmi, 0);
+	n->raised = 0;
 }
 
 /* SDM: "VM-Entry Failures During or After Loading Guest State": no guest state is saved, no MSRs stored. */

@@ -159,6 +159,8 @@ void shadow_exit(struct cpu *c)
 	u64 *v = c->nested.v;
 
 	vmcs_get_list(from_vmcs02, ARRAY_SIZE(from_vmcs02), v);
+	if (c->nested.raised)
+		v[VI_exit_interruption_error_code] = c->nested.raised_error;
 	if (sizeof(ulong) == 4)
 		v[VI_guest_physical_address] = vmcs_read(VMCS_guest_physical_address);
 	for (u32 w = 0; w < VI_WORDS; w++)

@@ -50,6 +50,8 @@ struct vmcs12_cpu {
 	u16 tag[16];   /* VPIDs of L1 that have a tag of L0's (vpid02.c); 0: free */
 	u32 next_tag;
 	const char *rule; /* check that failed last, for dumps */
+	/* An exception that L0 raises in L2 and that exits to L1: interruption information (0: none), error code. */
+	u32 raised, raised_error;
 };
 
 /* At boot, once: which fields L1 has. */
