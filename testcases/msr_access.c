@@ -12,6 +12,7 @@
 #define MSR_NOWHERE 0x1ffeu
 #define RFLAGS_RF 0x10000u
 #define INFO_VALID 0x80000000u
+#define PAGE_FAULT_WRITE 2u
 #define INFO_GP 0x80000b0du /* valid, hardware exception, error code, vector 13 */
 /* INIT for a CPU that isn't there, so that no CPU is lost where it's sent. */
 #define ICR_INIT_NOBODY (0xfdull << 32 | 0x4500)
@@ -44,10 +45,11 @@ TEST(msr, gp_exits, .sdm = "Exception Bitmap", .needs = "use MSR bitmaps",
 	msrs_begin(&m, c, true);
 	for (u32 n = 0; n < ARRAY_SIZE(faulty); n++) {
 		/* What is left over from this one's error code mustn't be taken for the next one's. */
-		snippet_code(&m.s, "\x0f\x0b", 2);
-		vmwrite(VMCS_guest_rip, L2_WINDOW);
+		snippet_code(&m.s, "\x89\x07", 2); /* MOV to [DI] */
+		m.s.v.g.di = L2_WINDOW;
 		e = snippet_run(&m.s);
 		expect(snippet_faulted(&e, VEC_PF));
+		expect_eq(vmread(VMCS_exit_interruption_error_code), PAGE_FAULT_WRITE);
 		msrs_put(&m, faulty[n].msr, faulty[n].write, faulty[n].value);
 		before = m.s.v.g;
 		e = snippet_run(&m.s);
