@@ -66,7 +66,7 @@ bool io_judge_exit(struct snippet *s, const struct io_insn *i, const struct exit
 	JUDGE("io.string", got & IO_STRING, want & IO_STRING);
 	JUDGE("io.rep", got & IO_REP, want & IO_REP);
 	JUDGE("io.immediate", got & IO_IMMEDIATE, want & IO_IMMEDIATE);
-	JUDGE("io.port", (u16)(got >> IO_PORT_SHIFT), i->port);
+	JUDGE("io.port", (u16)(got >> IO_PORT_SHIFT), (u16)(want >> IO_PORT_SHIFT));
 	JUDGE("io.reserved", got & (ulong)IO_RESERVED, 0);
 	JUDGE("io.length", e->length, s->length);
 	return true;
