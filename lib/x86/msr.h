@@ -3,6 +3,7 @@
 #ifndef X86_MSR_H
 #define X86_MSR_H
 
+#define MSR_TSC 0x10
 #define MSR_APIC_BASE 0x1b
 #define MSR_FEATURE_CONTROL 0x3a
 #define MSR_BIOS_UPDT_TRIG 0x79
