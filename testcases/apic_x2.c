@@ -11,6 +11,7 @@
 #define SECTION "Virtualizing MSR-Based APIC Accesses"
 #define NEEDS "use TPR shadow; virtualize x2APIC mode"
 #define INFO_VALID 0x80000000u
+#define RFLAGS_RF 0x10000u
 #define INFO_HARDWARE_EXCEPTION 0x300u
 #define INFO_HAS_ERROR 0x800u
 #define MSR_TPR 0x808u
@@ -197,6 +198,22 @@ TEST(apic, x2_off_registers_on, .sdm = SECTION, .needs = "use TPR shadow; APIC-r
 	vapic_idt(&a);
 	e = vapic_wrmsr(&a, MSR_X2APIC_ICR, 0);
 	JUDGE("apic.x2.off-write", vapic_vector(&a, &e), VEC_GP);
+	judge_done();
+}
+
+/* A layer below L1 may be the one that finds such a fault; its exit is like any other's. */
+TEST(apic, x2_fault_resume_flag, .sdm = "Saving RIP, RSP, RFLAGS, and SSP", .needs = "use MSR bitmaps",
+     .rules = "exit.save.resume-flag")
+{
+	struct vapic a;
+	struct exit e;
+
+	judge_begin();
+	judge_about("#GP of WRMSR", NULL);
+	vapic_begin(&a, c, 0, 0);
+	e = vapic_wrmsr(&a, MSR_X2APIC_ICR, 0);
+	JUDGE("exit.save.resume-flag", snippet_faulted(&e, VEC_GP), true);
+	JUDGE("exit.save.resume-flag", vmread(VMCS_guest_rflags) & RFLAGS_RF, RFLAGS_RF);
 	judge_done();
 }
 
