@@ -16,9 +16,9 @@ from harness.cases import Item
 from harness.errors import EnvironmentProblem
 
 SECTION = ".lhv_tests"
-RECORD = struct.Struct("<16s64s96s128sIIQ")
+RECORD = struct.Struct("<16s64s96s128sIIIIQ")
 
-CANARY, TWO_CPUS, I386_ONLY, AMD64_ONLY, BENCH = 1, 2, 4, 8, 16
+CANARY, TWO_CPUS, I386_ONLY, AMD64_ONLY, BENCH, NAMED = 1, 2, 4, 8, 16, 32
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class TestInfo:
     opt: int
     flags: int
     rules: tuple[str, ...] = ()  # ids, in testcases/rules/
+    last: bool = False  # leaves the machine in a state that others can't use
 
     @property
     def id(self) -> str:
@@ -40,7 +41,7 @@ class TestInfo:
     @property
     def canary(self) -> bool:
         """Or a measurement: runs only when named without wildcards."""
-        return bool(self.flags & (CANARY | BENCH))
+        return bool(self.flags & (CANARY | BENCH | NAMED))
 
     @property
     def bench(self) -> bool:
@@ -78,9 +79,9 @@ def parse_records(data: bytes, string_at: Callable[[int], str] = _no_strings) ->
     if len(data) % RECORD.size:
         raise ValueError(f"{SECTION} has {len(data)} bytes, no multiple of {RECORD.size}")
     out = []
-    for area, name, sdm, needs, opt, flags, address in RECORD.iter_unpack(data):
+    for area, name, sdm, needs, opt, flags, last, _, address in RECORD.iter_unpack(data):
         rules = tuple(dict.fromkeys(string_at(address).split())) if address else ()
-        info = TestInfo(_text(area), _text(name), _text(sdm), _text(needs), opt, flags, rules)
+        info = TestInfo(_text(area), _text(name), _text(sdm), _text(needs), opt, flags, rules, bool(last))
         if not info.area or not info.name:
             raise ValueError(f"{SECTION} has a record without a name")
         out.append(info)
@@ -89,7 +90,7 @@ def parse_records(data: bytes, string_at: Callable[[int], str] = _no_strings) ->
 
 @lru_cache
 def read_tests(image: Path) -> tuple[TestInfo, ...]:
-    """In the order in which lhv runs them."""
+    """In the order in which lhv runs them if nobody asks for another."""
     try:
         with image.open("rb") as f:
             file = ELFFile(f)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def _globs(settings: Settings) -> tuple[str, ...]:
 
 
 def items_of(settings: Settings) -> dict[str, list[Item]]:
-    """By architecture, in lhv's order: masks, then tests. Raises UsageError for what doesn't exist."""
+    """By architecture: masks, then tests, in the image's order or shuffled. Raises UsageError for what doesn't exist."""
     table = OptionTable.load(settings.tables)
     masks = [mask_item(m, table) for m in _masks(settings, table)]
     globs, unused = _globs(settings), set(words(settings.tests))
@@ -76,10 +77,22 @@ def items_of(settings: Settings) -> dict[str, list[Item]]:
     for arch in settings.archs:
         tests = [t for t in elf.read_tests(settings.kernel(arch)) if t.runs_on(arch)]
         unused -= {g for g in globs if any(glob_selects(g, t) for t in tests)}
-        out[arch] = masks + [t.item() for t in select_tests(globs, tests)]
+        chosen = select_tests(globs, tests)
+        if settings.shuffle:
+            masks, chosen = shuffled(masks, chosen, settings.shuffle)
+        out[arch] = masks + [t.item() for t in chosen]
     if unused:
         raise UsageError(f"--test {min(unused)}: no such test (see --list)")
     return out
+
+
+def shuffled(masks: Sequence[Item], tests: Sequence[elf.TestInfo], seed: int) -> tuple[list[Item], list[elf.TestInfo]]:
+    """The same in another order, each seed its own; tests that must be last stay there."""
+    order = random.Random(seed)
+    out = list(masks), list(tests)
+    for part in out:
+        order.shuffle(part)
+    return out[0], sorted(out[1], key=lambda test: test.last)
 
 
 def not_planned(settings: Settings) -> list[str]:

@@ -36,6 +36,7 @@ LISTS = {
 VALUES = {
     "iter": "iterations per mask",
     "seed": "seed of lhv's pseudo-random choices",
+    "shuffle": "1 or more: masks and tests in another order, the same one for the same number",
     "dump": "1: lhv dumps the VMCS after every item (see --keep and harness.dumps)",
     "shard": "I/N: only the I-th of N parts",
     "l1": "multiboot kernel or disk image to run instead of lhv",
@@ -68,6 +69,7 @@ class Settings:
     shard: tuple[int, int] = (1, 1)
     iterations: int = 0  # 0: lhv's own default
     seed: int = 1
+    shuffle: int = 0  # 0: the image's order
     splits: int = 1  # boots that the items of one machine are spread over
     keep: str = ""
     build: Path = ROOT / "build"
@@ -120,6 +122,7 @@ def from_options(get: Callable[[str], Any]) -> Settings:
         shard=parse_shard(get("shard") or "1/1"),
         iterations=parse_number("--iter", get("iter") or "0", 0, 1_000_000),
         seed=parse_number("--seed", get("seed") or "1", 0, 2**64 - 1),
+        shuffle=parse_number("--shuffle", get("shuffle") or "0", 0, 2**32 - 1),
         dump=parse_number("--dump", get("dump") or "0", 0, 1),
         splits=parse_number("--splits", get("splits") or "1", 1, 1000),
         memory_mb=parse_number("--memory", get("memory") or "64", 16, 4096),
@@ -151,7 +154,7 @@ def _check_combination(get: Callable[[str], Any], foreign: bool) -> None:
     for name in LISTS:
         if any(not value.strip(",") for value in get(name)):
             raise UsageError(f"--{name.replace('_', '-')}: a value is missing")
-    for name in ("arch", "opt", "test", "iter", "seed") if foreign else ("append", "expect", "reject"):
+    for name in ("arch", "opt", "test", "iter", "seed", "shuffle") if foreign else ("append", "expect", "reject"):
         if get(name):
             raise UsageError(f"--{name} {'makes no sense with' if foreign else 'needs'} --l1")
 

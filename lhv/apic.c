@@ -2,6 +2,7 @@
 #include "lhv/apic.h"
 
 #include "arch/cpu.h"
+#include "core/mem.h"
 #include "lhv/cpu.h"
 #include "lhv/platform.h"
 #include "lhv/vmx.h"
@@ -11,6 +12,7 @@
 #define REG_TPR 0x80
 #define REG_EOI 0xb0
 #define REG_SPURIOUS 0xf0
+#define REG_ISR 0x100
 #define REG_IRR 0x200
 #define REG_ESR 0x280
 #define REG_ICR_LOW 0x300
@@ -162,6 +164,62 @@ void apic_start_others(u32 page)
 		icr_write(0, ICR_OTHERS | ICR_ASSERT | ICR_STARTUP | page);
 		wait_ms(1);
 	}
+}
+
+static const struct {
+	const char *name;
+	u32 offset;
+	u32 kept; /* bits */
+} kept_registers[] = {
+	{ "APIC's TPR", REG_TPR, 0xff },
+	{ "APIC's LDR", 0xd0, 0xff000000 },
+	{ "APIC's DFR", 0xe0, 0xf0000000 },
+	{ "APIC's SVR", REG_SPURIOUS, 0x3ff },
+	{ "LVT timer", REG_LVT_TIMER, 0x700ff | LVT_MASKED },
+	{ "LVT LINT0", REG_LVT_LINT0, 0x1a7ff },
+	{ "LVT LINT1", REG_LVT_LINT1, 0x1a7ff },
+	{ "LVT error", REG_LVT_ERROR, 0x100ff },
+	{ "APIC timer's initial count", REG_TIMER_INITIAL, ~0u },
+	{ "APIC timer's divider", REG_TIMER_DIVIDE, 0xb },
+};
+
+/* Behind those, what waits and what is in service; vectors below 32 are in neither. Halves, so that there are 16 values. */
+#define WAITING ARRAY_SIZE(kept_registers)
+
+static u32 any_of(u32 first, u32 from, u32 to)
+{
+	u32 any = 0;
+
+	for (u32 i = from; i < to; i++)
+		any |= apic_read(first + 0x10 * i);
+	return any;
+}
+
+void apic_registers(u32 value[16])
+{
+	memset(value, 0, 16 * sizeof(*value));
+	for (u32 i = 0; i < WAITING; i++)
+		value[i] = apic_read(kept_registers[i].offset) & kept_registers[i].kept;
+	value[WAITING] = any_of(REG_IRR, 1, 8);
+	value[WAITING + 1] = any_of(REG_ISR, 1, 8);
+}
+
+void apic_registers_write(const u32 value[16])
+{
+	/* Masked and unblocked first: then what waits comes, and its handler does its EOI. */
+	apic_timer_stop();
+	apic_write(REG_TPR, 0);
+	for (u32 i = 0; i < 256 && any_of(REG_ISR, 1, 8); i++)
+		apic_eoi();
+	for (u32 i = 0; i < 256 && any_of(REG_IRR, 1, 8); i++)
+		irq_window();
+	for (u32 i = 0; i < WAITING; i++)
+		apic_write(kept_registers[i].offset, value[i]);
+}
+
+const char *apic_register_name(u32 index)
+{
+	return index < WAITING ? kept_registers[index].name : index == WAITING ? "APIC's IRR" : "APIC's ISR";
 }
 
 #define IOAPIC_VERSION 1

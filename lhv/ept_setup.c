@@ -9,6 +9,9 @@
 #include "lhv/vmx.h"
 #include "x86/msr.h"
 
+/* SDM: "Accessed and Dirty Flags for EPT" */
+#define EPT_ACCESSED_DIRTY 0x300ull
+
 static struct mtrr_state mtrr;
 static u64 identity[2]; /* roots: 4 KiB pages, large pages */
 
@@ -65,6 +68,40 @@ u64 ept_new_root(bool large)
 		if (pdpt[i] & EPT_RWX && !(pdpt[i] & EPT_LARGE))
 			copy_table(&pdpt[i]);
 	return (ulong)root;
+}
+
+/* Entries of page directories, of which each root has its own copy, but not what they lead to. */
+static u64 sum_page_tables(const u64 *pd)
+{
+	u64 sum = 0;
+
+	for (u32 i = 0; i < 512; i++) {
+		const u64 *pt = (const u64 *)(ulong)(pd[i] & EPT_ADDR);
+
+		for (u32 k = 0; k < 512 && pd[i] & EPT_RWX && !(pd[i] & EPT_LARGE); k++)
+			sum = (sum << 1 | sum >> 63) + (pt[k] & ~EPT_ACCESSED_DIRTY);
+	}
+	return sum;
+}
+
+u64 ept_identity_sum(void)
+{
+	const u64 *root = (const u64 *)(ulong)identity[0];
+	const u64 *pdpt;
+	u64 sum = 0;
+
+	if (!root)
+		return 0;
+	pdpt = (const u64 *)(ulong)(root[0] & EPT_ADDR);
+	for (u32 i = 0; i < 512; i++)
+		if (pdpt[i] & EPT_RWX && !(pdpt[i] & EPT_LARGE))
+			sum += sum_page_tables((const u64 *)(ulong)(pdpt[i] & EPT_ADDR));
+	return sum;
+}
+
+void ept_forget_identity(void)
+{
+	memset(identity, 0, sizeof(identity));
 }
 
 u64 eptp_for(u64 root)

@@ -25,6 +25,10 @@ void ept_setup_init(void);
 void ept_prepare_identity(bool large);
 /* A new root with the identity map, whose tables outside of the identity map's own may be changed. */
 u64 ept_new_root(bool large);
+/* Tells whether a shared page table of the identity maps has changed, but for accessed and dirty flags; 0: there is none. */
+u64 ept_identity_sum(void);
+/* The next items get new ones. */
+void ept_forget_identity(void);
 /* EPTP for a root: write-back, 4 levels, no accessed and dirty flags. */
 u64 eptp_for(u64 root);
 /* The MTRRs' type of a page. */

@@ -5,6 +5,7 @@
 #include "lhv/cpu.h"
 #include "lhv/ept_setup.h"
 #include "lhv/mem.h"
+#include "lhv/picture.h"
 #include "lhv/report.h"
 #include "lhv/run.h"
 #include "lhv/screen.h"
@@ -23,18 +24,21 @@ static struct {
 static enum verdict worst_of[MAX_CPUS];
 static u32 items_of[MAX_CPUS];
 
-static bool selected(const struct cmdline *c, const struct test_info *t)
-{
-	for (u32 i = 0; i < c->glob_count; i++)
-		if (glob_selects(c->globs[i], t->area, t->name, t->flags & (TEST_CANARY | TEST_BENCH)))
-			return true;
-	return false;
-}
-
 /* The selected tests, numbers in the image. Matching names is slow enough to be done once. */
-#define TESTS_MAX 512
+#define TESTS_MAX 2048
 static u16 chosen[TESTS_MAX];
 static u32 chosen_count;
+static bool is_chosen[TESTS_MAX];
+
+static void choose(const char *glob, u32 n)
+{
+	const struct test_info *t = &lhv_tests_start[n];
+
+	if (is_chosen[n] || !glob_selects(glob, t->area, t->name, t->flags & (TEST_CANARY | TEST_BENCH | TEST_NAMED)))
+		return;
+	is_chosen[n] = true;
+	chosen[chosen_count++] = (u16)n;
+}
 
 static void choose_tests(const struct cmdline *c)
 {
@@ -42,10 +46,9 @@ static void choose_tests(const struct cmdline *c)
 
 	if (tests > TESTS_MAX)
 		panic("%u tests; TESTS_MAX", tests);
-	chosen_count = 0;
-	for (u32 t = 0; t < tests; t++)
-		if (selected(c, &lhv_tests_start[t]))
-			chosen[chosen_count++] = (u16)t;
+	for (u32 i = 0; i < c->glob_count; i++)
+		for (u32 t = 0; t < tests; t++)
+			choose(c->globs[i], t);
 }
 
 /* Item n of the whole plan into `now`; false if there are no more. */
@@ -189,6 +192,7 @@ void plan_run(const struct cmdline *c)
 	char id[RESULT_ID_MAX];
 
 	now.c = c;
+	picture_init();
 	print_plan(c, items);
 	for (u32 i = 0; cap_name(i); i++)
 		print_cap(cap_name(i));

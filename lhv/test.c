@@ -4,6 +4,7 @@
 #include "core/mem.h"
 #include "lhv/dump.h"
 #include "lhv/ept_setup.h"
+#include "lhv/picture.h"
 #include "lhv/smp.h"
 
 /* One result, made by all CPUs of the test under CPU 0's name; parts counts each CPU's own. */
@@ -91,6 +92,16 @@ static void find_missing(const struct test_info *t, char *missing, size_t size)
 	missing[0] = 0;
 }
 
+/* What a test that is over leaves behind must not spoil the next one. A test that fails may leave anything: that is put back. */
+static void clean_up(struct cpu *c, struct result *part)
+{
+	char left[RESULT_REASON_MAX - 40];
+	enum picture_result r = picture_restore(c, left, sizeof(left));
+
+	if (r != PICTURE_SAME && (r == PICTURE_SPOILT || part->verdict == VERDICT_GOOD))
+		result_set(part, VERDICT_ERROR, "leaves behind%s: %s", r == PICTURE_SPOILT ? " for good" : "", left);
+}
+
 static void run_body(struct cpu *c, u32 n)
 {
 	struct result *part = &parts[c->number];
@@ -100,6 +111,8 @@ static void run_body(struct cpu *c, u32 n)
 	if (expect_out(vmx_on(c), out_ok())) {
 		/* That is no check of this test. */
 		part->checks = 0;
+		if (!lhv_tests_start[n].last)
+			picture_take(c);
 		barrier();
 		if (c->number == 0) {
 			lhv_test_fns_start[n](c);
@@ -112,6 +125,8 @@ static void run_body(struct cpu *c, u32 n)
 			dump_current("end");
 		c->vcpu = NULL;
 		vmx_off(c);
+		if (!lhv_tests_start[n].last)
+			clean_up(c, part);
 	} else {
 		barrier();
 		__atomic_store_n(&test_over, 1, __ATOMIC_RELEASE);

@@ -23,6 +23,7 @@
 #define TEST_I386 0x4u   /* only the i386 image has it */
 #define TEST_AMD64 0x8u  /* only the amd64 image */
 #define TEST_BENCH 0x10u /* measures; one CPU; runs only when named without wildcards, too */
+#define TEST_NAMED 0x20u /* takes some emulators down; runs only when named without wildcards, too */
 
 /* Fixed-size, and with one address that has 64 bits in both images. harness/ knows the layout. */
 struct test_info {
@@ -32,23 +33,26 @@ struct test_info {
 	char needs[128]; /* capabilities, separated by "; " */
 	u32 opt;         /* option bits whose capabilities it needs too, and that test_vcpu turns on */
 	u32 flags;
+	u32 last; /* 1: TEST_LAST */
+	u32 unused;
 	union {
 		const char *rules; /* NULL: it judges none of the SDM's */
 		u64 rules_address;
 	};
 };
-_Static_assert(sizeof(struct test_info) == 320, "harness/ reads this");
+_Static_assert(sizeof(struct test_info) == 328, "harness/ reads this");
 
 typedef void test_fn(struct cpu *c);
 
 #define TEST(area_, name_, ...) TEST_PLACED("", area_, name_, __VA_ARGS__)
 /* Behind all others, because it leaves the machine in a state that they can't use. */
 #define TEST_LAST(area_, name_, ...) TEST_PLACED(".last", area_, name_, __VA_ARGS__)
-#define TEST_PLACED(place_, area_, name_, ...)                                                                      \
-	static test_fn test_##name_;                                                                                \
-	static const struct test_info info_##name_ __attribute__((                                                  \
-		section(".lhv_tests" place_), used, aligned(8))) = { .area = #area_, .name = #name_, __VA_ARGS__ }; \
-	static test_fn *const fn_##name_ __attribute__((section(".lhv_test_fns" place_), used)) = test_##name_;     \
+#define TEST_PLACED(place_, area_, name_, ...)                                                                         \
+	static test_fn test_##name_;                                                                                   \
+	static const struct test_info info_##name_ __attribute__((section(".lhv_tests" place_), used, aligned(8))) = { \
+		.area = #area_, .name = #name_, .last = sizeof(place_) > 1, __VA_ARGS__                                \
+	};                                                                                                             \
+	static test_fn *const fn_##name_ __attribute__((section(".lhv_test_fns" place_), used)) = test_##name_;        \
 	static void test_##name_(struct cpu *c __attribute__((unused)))
 
 extern const struct test_info lhv_tests_start[], lhv_tests_end[];

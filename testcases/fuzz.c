@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Entries with fields that nobody would write. What comes of each is the host's business, within the SDM's outcomes; that the host
- * and L1 survive it is judged. L2 can hurt nobody: EPT gives it memory to read, and one page to execute, full of VMCALLs.
+ * and L1 survive it is judged. L2 can hurt nobody: EPT gives it little memory to read, and one page to execute, full of VMCALLs.
  */
 #include "core/mem.h"
 #include "core/rng.h"
@@ -14,17 +14,28 @@
 #define CHANGES_MAX 3
 #define TIMER 3000u /* L2 comes out in any case */
 #define ACTIVITY_WAIT_SIPI 3u
-#define LARGE_PAGE 0x200000u
 
-static u64 cage(const u8 *code)
+static void let_read(u64 root, ulong from, ulong to)
 {
-	u64 root = (ulong)page_alloc();
 	bool ok = true;
 
-	for (u32 at = 0; at < IDENTITY_END; at += LARGE_PAGE)
-		ok &= ept_set(&heap_ept_mem, root, at, 2, ept_leaf(at, 2, EPT_R, MEMTYPE_WB));
-	ok &= ept_set(&heap_ept_mem, root, (ulong)code, 1, ept_leaf((ulong)code, 1, EPT_R | EPT_X, MEMTYPE_WB));
+	for (ulong at = from & ~(PAGE_SIZE - 1ul); at < to; at += PAGE_SIZE)
+		ok &= ept_set(&heap_ept_mem, root, at, 1, ept_leaf(at, 1, EPT_R, MEMTYPE_WB));
 	expect_env(ok);
+}
+
+/*
+ * What L2 needs by right: its paging structures (from..to), descriptor tables, and the code. Not L1's paging structures: as tables
+ * of L2's they would get accessed flags on a host that doesn't ask EPT for the right, and L1's PDPTEs must not have them.
+ */
+static u64 cage(const struct cpu *c, const u8 *code, ulong from, ulong to)
+{
+	u64 root = (ulong)page_alloc();
+
+	let_read(root, from, to);
+	let_read(root, (ulong)c, (ulong)(c + 1));
+	let_read(root, cpu_idt_base(), cpu_idt_base() + CPU_IDT_LIMIT);
+	expect_env(ept_set(&heap_ept_mem, root, (ulong)code, 1, ept_leaf((ulong)code, 1, EPT_R | EPT_X, MEMTYPE_WB)));
 	return root;
 }
 
@@ -139,7 +150,6 @@ TEST(fuzz, entry_fields, .sdm = "VM Entries", .needs = "activate VMX-preemption 
 {
 	static const u8 vmcall[] = { 0x0f, 0x01, 0xc1 };
 	u8 *code = page_alloc();
-	u64 root = cage(code);
 	u32 refused = 0, failed = 0, exits = 0, mark;
 	struct rng r;
 	struct vcpu v;
@@ -155,7 +165,8 @@ TEST(fuzz, entry_fields, .sdm = "VM Entries", .needs = "activate VMX-preemption 
 		v.ctl[CTL_PIN] |= PIN_activate_preemption_timer;
 		v.ctl[CTL_PROC2] |= PROC2_enable_ept | PROC2_unrestricted_guest;
 		v.ctl[CTL_PROC] |= PROC_unconditional_io_exiting;
-		v.eptp = eptp_for(root);
+		/* The first of its pages is the VMCS. */
+		v.eptp = eptp_for(cage(c, code, (ulong)v.vmcs_pa + PAGE_SIZE, mem_mark()));
 		vcpu_write(&v);
 		vmwrite(VMCS_ept_pointer, v.eptp);
 		guest(&v, l2_add, 1);

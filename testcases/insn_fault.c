@@ -3,15 +3,12 @@
 #include "lhv/guest.h"
 #include "lhv/mem.h"
 #include "lhv/test.h"
+#include "testcases/l1_window.h"
 #include "x86/cr.h"
 
 /* Page-fault error codes (SDM: "Interrupt 14-Page-Fault Exception (#PF)"). */
 #define PF_PRESENT 0x1u
 #define PF_WRITE 0x2u
-
-/* One linear page of 2 MiB whose entry L1 may change: nothing that lhv uses is in it, nor in the one behind it. */
-#define FAULT_WINDOW 0x30000000u
-#define WINDOW_BYTES 0x200000u
 
 struct insn {
 	const char *name;
@@ -95,52 +92,6 @@ static struct outcome outcome_of(const struct insn *i, const void *operand)
 #define for_each_insn(i)                                                       \
 	for (const struct insn *i = insns; i < insns + ARRAY_SIZE(insns); i++) \
 		if (!i->needs || cap_have(i->needs))
-
-/* The page-directory entry of L1's own page tables. */
-static u64 *directory_entry(ulong linear)
-{
-	u64 *table = (u64 *)(ulong)(read_cr3() & PTE_ADDR);
-
-#ifdef __x86_64__
-	table = (u64 *)(ulong)(table[linear >> 39 & 511] & PTE_ADDR);
-#endif
-	table = (u64 *)(ulong)(table[linear >> 30 & (sizeof(ulong) == 8 ? 511 : 3)] & PTE_ADDR);
-	return &table[linear >> 21 & 511];
-}
-
-/* Two pages: the first is memory, writable or not; the second is absent. */
-struct window {
-	u64 saved[2];
-};
-
-static void window_set(u64 first)
-{
-	u64 *entry = directory_entry(FAULT_WINDOW);
-
-	entry[0] = first;
-	entry[1] = 0;
-	invlpg(FAULT_WINDOW);
-	invlpg(FAULT_WINDOW + WINDOW_BYTES);
-}
-
-static void window_open(struct window *w)
-{
-	u64 *entry = directory_entry(FAULT_WINDOW);
-
-	w->saved[0] = entry[0];
-	w->saved[1] = entry[1];
-	window_set(FRAME_A | PTE_P | PTE_W | PTE_PS);
-}
-
-static void window_close(const struct window *w)
-{
-	u64 *entry = directory_entry(FAULT_WINDOW);
-
-	entry[0] = w->saved[0];
-	entry[1] = w->saved[1];
-	invlpg(FAULT_WINDOW);
-	invlpg(FAULT_WINDOW + WINDOW_BYTES);
-}
 
 #define ABSENT ((const void *)(FAULT_WINDOW + WINDOW_BYTES))
 
@@ -287,6 +238,32 @@ TEST(insn, vmread_error_before_operand, .sdm = "VMREAD-Read Field from Virtual-M
 	expect_out(vmx_outcome(vmx_read_mem_raw(0x6c20, (ulong *)(ulong)ABSENT)),
 		   out_valid(VMXERR_unsupported_component));
 	window_close(&w);
+}
+
+/* So is the type of an invalidation: an unsupported one is VMfail, and the descriptor isn't asked for. */
+static void check_type_first(struct cpu *c, u32 (*invalidate)(ulong type, const void *descriptor))
+{
+	static const ulong types[] = { 4, 0x77, ~(ulong)0 };
+	struct window w;
+	struct vcpu v;
+
+	window_open(&w);
+	test_vcpu(&v, c, 0);
+	for (u32 n = 0; n < ARRAY_SIZE(types); n++)
+		expect_out(vmx_outcome(invalidate(types[n], ABSENT)), out_valid(VMXERR_invalid_invept_invvpid_operand));
+	window_close(&w);
+}
+
+TEST(insn, invept_type_first, .sdm = "INVEPT-Invalidate Translations Derived from EPT", .needs = "INVEPT",
+     .rules = "insn.invept.type-first")
+{
+	check_type_first(c, vmx_invept_raw);
+}
+
+TEST(insn, invvpid_type_first, .sdm = "INVVPID-Invalidate Translations Based on VPID", .needs = "INVVPID",
+     .rules = "insn.invvpid.type-first")
+{
+	check_type_first(c, vmx_invvpid_raw);
 }
 
 /* The forms in memory move as much as those in registers, also across the border of two pages. */

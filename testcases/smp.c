@@ -59,7 +59,7 @@ _Static_assert(offsetof(struct sipi_page, record) == 0x900, "lib/arch/sipi.asm")
 #define START_MS 3u /* until they have started */
 
 /* What a restarted CPU looks at, besides. */
-enum { LOOK_AT_STATE, LOOK_AT_CACHE_MODE, LOOK_AT_SIGNATURE, LOOK_AT_X2APIC };
+enum { LOOK_AT_STATE, LOOK_AT_CACHE_MODE, LOOK_AT_SIGNATURE, LOOK_AT_X2APIC, LOOK_AT_APIC };
 
 static struct {
 	u32 look;
@@ -92,22 +92,83 @@ static u32 apic_id_in_any_mode(void)
 
 /* --- The restarted CPU --- */
 
+/* MSRs of which the SDM says little for INIT, and hosts do what they like: kept over it, for the next test's sake. */
+static const u32 other_msrs[] = { MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_FMASK, MSR_KERNEL_GS_BASE, MSR_TSC_AUX };
+struct other_msrs {
+	u64 value[ARRAY_SIZE(other_msrs)];
+};
+
+static struct other_msrs keep_other_msrs(void)
+{
+	struct other_msrs m = { { 0 } };
+
+	for (u32 i = 0; i < ARRAY_SIZE(other_msrs); i++)
+		msr_read_try(other_msrs[i], &m.value[i]);
+	return m;
+}
+
+static void restore_other_msrs(const struct other_msrs *m)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(other_msrs); i++)
+		msr_write_try(other_msrs[i], m->value[i]);
+}
+
+/* SDM: "Local APIC State After It Receives an INIT Reset": what is in them before, and the values that INIT gives. */
+static const struct {
+	u32 reg, before, after;
+} apic_values[] = {
+	{ 0x80, 0x20, 0 },                 /* TPR */
+	{ 0xd0, 0x05000000, 0 },           /* LDR */
+	{ 0xe0, 0x0fffffff, 0xffffffff },  /* DFR */
+	{ 0xf0, 0x1fe, 0xff },             /* spurious vector */
+	{ 0x320, 0x00020041, 0x00010000 }, /* LVT: timer, which doesn't run; LINT1; error */
+	{ 0x360, 0x00000042, 0x00010000 },
+	{ 0x370, 0x00000043, 0x00010000 },
+	{ 0x3e0, 0xb, 0 }, /* divider */
+};
+
+static volatile u32 *apic_register(u32 reg)
+{
+	return (volatile u32 *)(ulong)(APIC_PAGE + reg);
+}
+
+static void change_apic(void)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(apic_values); i++)
+		*apic_register(apic_values[i].reg) = apic_values[i].before;
+}
+
+static void check_apic(void)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(apic_values); i++)
+		expect_eq(*apic_register(apic_values[i].reg), apic_values[i].after);
+}
+
 static void be_restarted(struct cpu *c, void *arg)
 {
+	const u64 feature_control = msr_read(MSR_FEATURE_CONTROL);
+	struct other_msrs kept = keep_other_msrs();
+
 	(void)arg;
 	expect_out(vmx_off(c), out_ok());
 	for (u32 round = 1; round <= ROUNDS; round++) {
 		if (now.x2apic)
 			use_x2apic();
+		if (now.look == LOOK_AT_APIC)
+			change_apic();
 		if (!expect_eq(sipi_wait(c->apic_id, &now.state[c->number], round, false), 0))
 			break;
 		cpu_load_tables(c);
+		expect_eq(msr_read(MSR_FEATURE_CONTROL), feature_control);
 		if (now.x2apic && !(msr_read(MSR_APIC_BASE) & APIC_BASE_X2APIC))
 			__atomic_fetch_or(&now.left_x2apic, 1u << c->number, __ATOMIC_ACQ_REL);
+		if (now.look == LOOK_AT_APIC)
+			check_apic();
 		set_up_apic();
 		expect_eq(apic_id_in_any_mode(), c->apic_id);
 	}
 	set_up_apic();
+	restore_other_msrs(&kept);
 	expect_out(vmx_on(c), out_ok());
 }
 
@@ -268,7 +329,7 @@ static void check_init(bool others, bool x2apic, u32 look)
 }
 
 TEST(smp, init_one, .sdm = "Typical BSP Initialization Sequence", .flags = TEST_TWO_CPUS,
-     .rules = "smp.init-sipi smp.init-registers")
+     .rules = "smp.init-sipi smp.init-registers smp.init-feature-control")
 {
 	check_init(false, false, LOOK_AT_STATE);
 }
@@ -300,17 +361,26 @@ TEST(smp, init_gives_signature, .sdm = "Processor State After Reset", .flags = T
 	check_init(true, false, LOOK_AT_SIGNATURE);
 }
 
+TEST(smp, init_resets_apic, .sdm = "Local APIC State After It Receives an INIT Reset", .flags = TEST_TWO_CPUS,
+     .rules = "smp.init-apic")
+{
+	check_init(true, false, LOOK_AT_APIC);
+}
+
 /* --- INIT to a CPU in VMX root operation --- */
 
 enum { IN_ROOT = 1, MAY_LEAVE, LEAVES }; /* what sipi_wait makes of state */
 
 static void stay_in_root(struct cpu *c, void *arg)
 {
+	struct other_msrs kept = keep_other_msrs();
+
 	(void)arg;
 	c->vmx_on = false;
 	if (!sipi_wait(c->apic_id, &now.state[c->number], IN_ROOT, true)) {
 		cpu_load_tables(c);
 		apic_init();
+		restore_other_msrs(&kept);
 	}
 	expect_out(vmx_on(c), out_ok());
 }

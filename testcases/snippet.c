@@ -48,6 +48,8 @@ void snippet_begin(struct snippet *s, struct cpu *c, u32 opt)
 	test_vcpu(&s->v, c, opt);
 	s->pages[0] = page_alloc();
 	s->pages[1] = page_alloc();
+	/* The other pages are new ones. */
+	memset((void *)SNIP_LOW, 0, 2 * PAGE_SIZE);
 	snippet_mode(s, SNIP_NATIVE, false);
 }
 

@@ -40,7 +40,7 @@ struct snippet {
 #ifdef __x86_64__
 #define SNIP_IS_64(mode) ((mode) == SNIP_NATIVE)
 #else
-#define SNIP_IS_64(mode) false
+#define SNIP_IS_64(mode) ((mode) == SNIP_MODES) /* never */
 #endif
 
 /* For tests that go through modes: the next one that this image has, SNIP_MODES behind the last. */

@@ -19,6 +19,9 @@
 #define INFO_BASE(info) ((info) >> 23 & 15)
 #define INFO_NO_BASE (1u << 27)
 
+#define PTE_ACCESSED 0x20u
+#define PTE_DIRTY 0x40u
+
 #define SEG_SS 2u
 #define SEG_FS 4u
 #define AR_TYPE(ar) ((ar)&15)
@@ -144,6 +147,23 @@ static bool still_true(const struct walked *w)
 	return true;
 }
 
+/* Sets the flags as the CPU does (SDM: "Accessed and Dirty Flags"), but not in an entry that has changed meanwhile. */
+static void mark_used(struct walked *w, bool write)
+{
+	for (u32 i = 0; i < w->reads; i++) {
+		u32 flags = PTE_ACCESSED | (write && i == w->reads - 1 ? PTE_DIRTY : 0), old = (u32)w->read[i].value;
+
+		if ((old & flags) == flags)
+			continue;
+		/* Both are in the entry's low half. */
+		if (__atomic_compare_exchange_n((u32 *)(ulong)w->read[i].at, &old, old | flags, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_RELAXED))
+			w->read[i].value |= flags;
+		else
+			w->page = 0;
+	}
+}
+
 /* The bits of CR0, CR4, EFER and RFLAGS that the walk of a supervisor access depends on; L1's CPL is 0 here. */
 static u64 walk_state(u64 linear)
 {
@@ -184,6 +204,7 @@ static bool translate(struct cpu *c, u64 linear, bool write, u64 *gpa)
 		l1_fault(c, VEC_PF, w.error);
 		return false;
 	}
+	mark_used(line, write);
 	*gpa = w.pa;
 	line->gpa = w.pa & ~(u64)(PAGE_SIZE - 1);
 	return true;

@@ -16,6 +16,7 @@
 #include "xmhf-nest/vmx.h"
 
 #define RFLAGS_STATUS (RFLAGS_CF | 0x4u | 0x10u | RFLAGS_ZF | 0x80u | 0x800u)
+#define RFLAGS_VM 0x20000u
 #define INFO_REGISTER (1u << 10)
 
 static void status(struct cpu *c, u32 flags)
@@ -328,11 +329,20 @@ void l1_invept(struct cpu *c)
 	vm_succeed(c);
 }
 
+/* Virtual-8086 and compatibility mode. VMCALL alone exits before the CPU has looked at that. */
+static bool mode_without_vmx(void)
+{
+	return vmcs_get(VMCS_guest_rflags) & RFLAGS_VM ||
+	       (vmcs_read(VMCS_guest_ia32_efer) & EFER_LMA && !(vmcs_get(VMCS_guest_cs_access_rights) >> 13 & 1));
+}
+
 /* L0's own calls first: the code in real mode that L0 put there, the hypercall. */
 void l1_vmcall(struct cpu *c)
 {
 	if (l1_disk_vmcall(c) || private_hypercall(c))
 		l1_skip(c);
+	else if (mode_without_vmx())
+		l1_fault(c, VEC_UD, 0);
 	else if (vmx_allowed(c))
 		vm_fail(c, VMXERR_vmcall_in_vmx_root);
 }

@@ -8,6 +8,7 @@
 #include "xmhf-nest/fetch.h"
 #include "xmhf-nest/guest.h"
 #include "xmhf-nest/log.h"
+#include "xmhf-nest/nested.h"
 #include "xmhf-nest/private.h"
 #include "xmhf-nest/smp.h"
 
@@ -81,7 +82,10 @@ void mmio_violation(struct cpu *c, u64 gpa1, u32 access)
 	}
 	/* A private page isn't there, but nothing in the architecture says so: the access is refused. */
 	if (private_overlaps(page, page + PAGE_SIZE) || !ept01_fill(page)) {
-		l1_fault(c, VEC_GP, 0);
+		if (c->l2)
+			l2_fault(c, VEC_GP, 0);
+		else
+			l1_fault(c, VEC_GP, 0);
 		return;
 	}
 	resume_interrupted(vmcs_read(VMCS_exit_qualification));

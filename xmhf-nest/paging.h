@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A guest's page tables, walked as the CPU does (SDM: "Paging"): none, 32-bit, PAE, 4-level. Pure; memory comes
- * through a callback. Not done: accessed and dirty bits are not set, protection keys, shadow stacks and 5-level
+ * through a callback. Not done: accessed and dirty bits (guest.c sets them), protection keys, shadow stacks and 5-level
  * paging are taken as absent.
  */
 #ifndef NEST_PAGING_H

@@ -27,6 +27,8 @@ class Collector:
         self.logs: dict[str, str] = {}
         self.warnings: list[str] = []
         self.notes = [] if settings.l1 else plan.not_planned(settings)
+        if settings.shuffle:
+            self.notes.append(f"masks and tests ran in the order of --shuffle {settings.shuffle}")
         self.interrupted = False
 
     def add(self, case_id: str, payload: Payload) -> list[Row]:

@@ -14,9 +14,11 @@ from harness.tests.fake_lhv import CANARIES, TABLE, TESTS
 _BASE = 0x100000
 
 
-def record(name: str, *, flags: int = 0, opt: int = 0, sdm: str = "EPT Violations", needs: str = "enable EPT") -> bytes:
+def record(
+    name: str, *, flags: int = 0, opt: int = 0, sdm: str = "EPT Violations", needs: str = "enable EPT", last: bool = False
+) -> bytes:
     area, test = name.split("/")
-    return RECORD.pack(area.encode(), test.encode(), sdm.encode(), needs.encode(), opt, flags, 0)
+    return RECORD.pack(area.encode(), test.encode(), sdm.encode(), needs.encode(), opt, flags, last, 0, 0)
 
 
 def records() -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import elf, plan
+from harness.cases import Item
 from harness.errors import EnvironmentProblem, UsageError
 from harness.plan import Case
 from harness.settings import Settings, parse_cpus, parse_shard, parse_timeout
@@ -115,6 +116,24 @@ def test_many_tests_need_several_boots(tmp_path: Path, settings: Settings) -> No
     boots = plan._boots(items, 1)
     assert [i for boot in boots for i in boot] == items and len(boots) > 1
     assert all(sum(len(i.word[1]) + 1 for i in boot) <= plan.CMDLINE_ROOM for boot in boots)
+
+
+def test_shuffled() -> None:
+    """Everything, in an order that the number decides; what must be last is last."""
+    names = [f"area/t{n}" for n in range(40)]
+    tests = [t for n, name in enumerate(names) for t in elf.parse_records(record(name, last=n >= 37))]
+    masks = [Item(f"opt/0x{n:04x}", (), True) for n in range(10)]
+    shuffled = plan.shuffled(masks, tests, 7)
+    assert shuffled == plan.shuffled(masks, tests, 7) != plan.shuffled(masks, tests, 8)
+    assert shuffled[0] != masks and sorted(shuffled[0], key=lambda item: item.id) == masks
+    assert shuffled[1] != tests and {t.id for t in shuffled[1]} == {*names}
+    assert [t.last for t in shuffled[1]] == [False] * 37 + [True] * 3
+
+
+def test_shuffle_reaches_the_plan(settings: Settings) -> None:
+    plain = [c.id for c in plan.make(settings)]
+    other = [[c.id for c in plan.make(replace(settings, shuffle=n))] for n in range(1, 9)]
+    assert all(sorted(o) == sorted(plain) for o in other) and any(o != plain for o in other)
 
 
 def test_stacks() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,23 @@ def test_canaries(real: Real, stack: str, arch: str) -> None:
     }  # fmt: skip
     assert done.code == 1
     assert "3rd (13) exception" in next(r["reason"] for r in done.document["results"] if r["verdict"] == "CRASH")
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_what_a_test_leaves_behind(real: Real, arch: str) -> None:
+    """It's an ERROR of that test, which has made no check that failed, and no other test finds it."""
+    spoil = "canary/spoil_registers,canary/spoil_tables,canary/spoil_registers_again"
+    done = real.run("bochs", f"--arch={arch}", "--cpus=1", f"--test={spoil},ept/rep_ins_absent_page", "-j1")
+    verdicts = {k.split("test/")[1]: v for k, v in done.verdicts.items()}
+    assert verdicts.pop("ept/rep_ins_absent_page") == "GOOD" and set(verdicts.values()) == {"ERROR"} and len(verdicts) == 3
+    reasons = {k.split("canary/")[1]: v for k, v in done.reasons.items() if "canary" in k}
+    assert all(r.startswith("leaves behind: ") for r in reasons.values())
+    assert re.sub("0x[0-9a-f]+", "N", reasons["spoil_registers"]) == (
+        "leaves behind: CR4 N for N, DR1 N for N, IA32_PAT N for N, LVT timer N for N"
+    )
+    assert reasons["spoil_registers_again"] == reasons["spoil_registers"]
+    for name in ("entry of a page table", "sum of the shared EPT", "descriptor"):
+        assert f"{name} 0x" in reasons["spoil_tables"]
 
 
 def test_runs_repeat_exactly(real: Real) -> None:

@@ -157,13 +157,22 @@ RW_CR 2
 RW_CR 3
 RW_CR 4
 
-FN read_dr7
-  mov RAX, dr7
+; ulong read_dr0(void) and so on, void write_dr0(ulong value)
+%macro DR 1
+FN read_dr%1
+  mov RAX, dr%1
   ret
-FN write_dr7
+FN write_dr%1
   ARG RAX, 0
-  mov dr7, RAX
+  mov dr%1, RAX
   ret
+%endmacro
+DR 0
+DR 1
+DR 2
+DR 3
+DR 6
+DR 7
 FN store_gdt
   ARG RAX, 0
   sgdt [RAX]
