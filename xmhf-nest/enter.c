@@ -256,17 +256,21 @@ static bool pae_without_ept(struct cpu *c)
 	return vmcs_read(VMCS_guest_cr0) & CR0_PG && vmcs_read(VMCS_guest_cr4) & CR4_PAE;
 }
 
-void nested_ept_again(struct cpu *c)
+/* EPT02 or EPT01, whichever L2 runs on. */
+static void ept_pointer02(struct cpu *c)
 {
-	u64 pointer;
+	u64 pointer = c->nested.eptp12 ? ept02_use(&c->ept02, c->nested.eptp12) : ept01_pointer;
 
-	/* The local APIC's page may be another since. */
-	if (c->ept02.dropped)
-		c->nested.eptp12 = eptp12_with_flags(c);
-	pointer = c->nested.eptp12 ? ept02_use(&c->ept02, c->nested.eptp12) : ept01_pointer;
 	if (pointer != c->nested.eptp02)
 		vmcs_write(VMCS_ept_pointer, pointer);
 	c->nested.eptp02 = pointer;
+}
+
+void nested_ept_again(struct cpu *c)
+{
+	/* The local APIC's page may be another since. */
+	c->nested.eptp12 = eptp12_with_flags(c);
+	ept_pointer02(c);
 	c->ept02.dropped = false;
 }
 
@@ -286,8 +290,8 @@ static void prepare(struct cpu *c, const struct inherited *from)
 		bring_own(c, VI_preemption_timer_value);
 	if (n->v[VI_primary_proc_based_controls] & PROC_use_msr_bitmaps)
 		msr_bitmap02(c);
-	if (n->eptp12 || c->ept02.dropped || n->eptp02 != ept01_pointer)
-		nested_ept_again(c);
+	if (n->eptp12 || n->eptp02 != ept01_pointer)
+		ept_pointer02(c);
 }
 
 static void enter(struct cpu *c, bool launch)

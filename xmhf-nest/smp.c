@@ -75,6 +75,8 @@ void smp_start(u32 count)
 static void flush(struct cpu *c)
 {
 	ept02_drop_all(&c->ept02);
+	/* EPT02's key depends on where the local APIC's page is. */
+	c->nested.changed |= CHANGED_HANDLER;
 	invept_all();
 }
 
