@@ -11,6 +11,7 @@
 #define SECTION "Virtualizing MSR-Based APIC Accesses"
 #define NEEDS "use TPR shadow; virtualize x2APIC mode"
 #define INFO_VALID 0x80000000u
+#define RFLAGS_RF 0x10000u
 #define INFO_HARDWARE_EXCEPTION 0x300u
 #define INFO_HAS_ERROR 0x800u
 #define MSR_TPR 0x808u
@@ -170,7 +171,7 @@ TEST(apic, x2_registers, .sdm = SECTION, .needs = NEEDS "; APIC-register virtual
 
 /* APIC-register virtualization is about MSRs only together with "virtualize x2APIC mode" (CVE-2019-3887). */
 TEST(apic, x2_off_registers_on, .sdm = SECTION, .needs = "use TPR shadow; APIC-register virtualization",
-     .rules = "apic.x2.off-read apic.x2.off-write")
+     .rules = "apic.x2.off-read apic.x2.off-write exit.save.resume-flag")
 {
 	struct vapic a;
 	struct exit e;
@@ -191,6 +192,7 @@ TEST(apic, x2_off_registers_on, .sdm = SECTION, .needs = "use TPR shadow; APIC-r
 	      INFO_VALID | INFO_HARDWARE_EXCEPTION | INFO_HAS_ERROR | VEC_GP);
 	JUDGE("apic.x2.off-write", vmread(VMCS_exit_interruption_error_code), 0);
 	JUDGE("apic.x2.off-write", e.ip, (ulong)a.s.code);
+	JUDGE("exit.save.resume-flag", vmread(VMCS_guest_rflags) & RFLAGS_RF, RFLAGS_RF);
 	judge_about("delivered to L2", NULL);
 	a.s.v.l2_takes = 1u << VEC_GP;
 	vcpu_write_controls(&a.s.v);
