@@ -18,7 +18,7 @@ from harness.errors import EnvironmentProblem
 SECTION = ".lhv_tests"
 RECORD = struct.Struct("<16s64s96s128sIIIIQ")
 
-CANARY, TWO_CPUS, I386_ONLY, AMD64_ONLY, BENCH = 1, 2, 4, 8, 16
+CANARY, TWO_CPUS, I386_ONLY, AMD64_ONLY, BENCH, NAMED = 1, 2, 4, 8, 16, 32
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class TestInfo:
     @property
     def canary(self) -> bool:
         """Or a measurement: runs only when named without wildcards."""
-        return bool(self.flags & (CANARY | BENCH))
+        return bool(self.flags & (CANARY | BENCH | NAMED))
 
     @property
     def bench(self) -> bool:

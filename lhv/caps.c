@@ -68,6 +68,7 @@ static const struct {
 	{ "1-GByte EPT pages", EPT_CAP_1G },
 	{ "INVEPT", EPT_CAP_INVEPT },
 	{ "EPT accessed and dirty flags", EPT_CAP_AD },
+	{ "advanced VM-exit information for EPT violations", EPT_CAP_ADVANCED },
 	{ "single-context INVEPT", EPT_CAP_INVEPT_SINGLE },
 	{ "all-context INVEPT", EPT_CAP_INVEPT_ALL },
 	{ "INVVPID", VPID_CAP_INVVPID },
@@ -76,15 +77,21 @@ static const struct {
 	{ "all-context INVVPID", VPID_CAP_ALL },
 	{ "single-context-retaining-globals INVVPID", VPID_CAP_SINGLE_GLOBALS },
 	{ "EPTP switching", 0 },
+	{ "CR3-target values", 0 },
 	{ "activity state HLT", 0 },
 	{ "activity state shutdown", 0 },
 	{ "activity state wait-for-SIPI", 0 },
 	{ "SYSCALL MSRs", 0 },
+	{ "CR4.VME", 0 },
 	{ "CR4.OSXSAVE", 0 },
+	{ "CR4.PCIDE", 0 },
+	{ "CR4.SMAP", 0 },
+	{ "CR4.SMEP", 0 },
 	{ "CR4.SMXE", 0 },
 	{ "CR4.SMAP", 0 },
 	{ "MONITOR and MWAIT", 0 },
 	{ "x2APIC", 0 },
+	{ "supervisor state components", 0 },
 	{ "private pages of xmhf-nest", 0 },
 	{ "PS/2 controller", 0 },
 	{ "ATA disk", 0 },
@@ -121,10 +128,24 @@ static bool monitor_present(void)
 	return r[2] & CPUID_1_ECX_MONITOR;
 }
 
+/* Those that IA32_XSS may have. */
+static bool supervisor_components_present(void)
+{
+	u32 r[4];
+
+	cpuid_raw(0, 0, r);
+	if (r[0] < 0xd)
+		return false;
+	cpuid_raw(0xd, 1, r);
+	return r[2] | r[3];
+}
+
 static bool special_have(const char *name)
 {
 	if (!strcmp(name, "VMX"))
 		return vmx_present;
+	if (!strcmp(name, "CR3-target values"))
+		return vmx_caps.misc >> 16 & 0x1ff;
 	if (!strcmp(name, "activity state HLT"))
 		return vmx_caps.misc >> 6 & 1;
 	if (!strcmp(name, "activity state shutdown"))
@@ -136,8 +157,16 @@ static bool special_have(const char *name)
 	if (!strcmp(name, "SYSCALL MSRs"))
 		return syscall_msrs_present();
 	/* VMX operation allows the bits of CR4 that the CPU has. */
+	if (!strcmp(name, "CR4.VME"))
+		return vmx_caps.cr4_fixed1 & CR4_VME;
 	if (!strcmp(name, "CR4.OSXSAVE"))
 		return vmx_caps.cr4_fixed1 & CR4_OSXSAVE;
+	if (!strcmp(name, "CR4.PCIDE"))
+		return vmx_caps.cr4_fixed1 & CR4_PCIDE;
+	if (!strcmp(name, "CR4.SMAP"))
+		return vmx_caps.cr4_fixed1 & CR4_SMAP;
+	if (!strcmp(name, "CR4.SMEP"))
+		return vmx_caps.cr4_fixed1 & CR4_SMEP;
 	if (!strcmp(name, "CR4.SMXE"))
 		return vmx_caps.cr4_fixed1 & CR4_SMXE;
 	if (!strcmp(name, "CR4.SMAP"))
@@ -146,6 +175,8 @@ static bool special_have(const char *name)
 		return monitor_present();
 	if (!strcmp(name, "x2APIC"))
 		return x2apic_present;
+	if (!strcmp(name, "supervisor state components"))
+		return supervisor_components_present();
 	if (!strcmp(name, "private pages of xmhf-nest"))
 		return private_pages_present();
 	if (!strcmp(name, "PS/2 controller"))

@@ -10,12 +10,14 @@
  * Fixed places (physical = linear):
  *   0x00008000  trampoline of the other CPUs (below 1 MiB because of SIPI)
  *   0x00009000  code that restarted CPUs begin with (testcases/smp.c)
+ *   0x0000a000  two pages of snippets in virtual-8086 and real-address mode (testcases/snippet.c)
  *   0x00010000  LOW_BYTES per CPU for real-mode guests
  *   0x00100000  the image, then pages handed out up to HEAP_END
  *   0x01000000  two 2 MiB frames for large EPT pages
  */
 #define AP_TRAMPOLINE 0x8000u
 #define SIPI_PAGE 0x9000u
+#define SNIP_LOW 0xa000u
 #define LOW_BASE 0x10000u
 #define LOW_BYTES 0x4000u
 #define HEAP_END 0x1000000u

@@ -34,7 +34,7 @@ static void choose(const char *glob, u32 n)
 {
 	const struct test_info *t = &lhv_tests_start[n];
 
-	if (is_chosen[n] || !glob_selects(glob, t->area, t->name, t->flags & (TEST_CANARY | TEST_BENCH)))
+	if (is_chosen[n] || !glob_selects(glob, t->area, t->name, t->flags & (TEST_CANARY | TEST_BENCH | TEST_NAMED)))
 		return;
 	is_chosen[n] = true;
 	chosen[chosen_count++] = (u16)n;

@@ -23,6 +23,7 @@
 #define TEST_I386 0x4u   /* only the i386 image has it */
 #define TEST_AMD64 0x8u  /* only the amd64 image */
 #define TEST_BENCH 0x10u /* measures; one CPU; runs only when named without wildcards, too */
+#define TEST_NAMED 0x20u /* takes some emulators down; runs only when named without wildcards, too */
 
 /* Fixed-size, and with one address that has 64 bits in both images. harness/ knows the layout. */
 struct test_info {

@@ -87,6 +87,22 @@ TEST(entry, guest_debug_unused, .sdm = REGISTERS, .needs = TIMER, .rules = "entr
 	entry_done(&t);
 }
 
+#ifdef __x86_64__
+TEST(entry, guest_dr7_unused, .sdm = REGISTERS, .needs = TIMER, .flags = TEST_AMD64, .rules = "entry.guest.dr7-unused")
+{
+	struct entry t;
+
+	if ((u32)vmx_caps.ctl[CTL_VMENTRY] & VMENTRY_load_debug_controls)
+		return result_set(c->judging, VERDICT_SKIP, "environment: debug controls are always loaded");
+	if (!entry_begin(&t, c, 0, NULL))
+		return;
+	vmwrite_bits(VMCS_vm_entry_controls, VMENTRY_load_debug_controls, 0);
+	ROW(&t, "entry.guest.dr7-unused", ENTERS, SET(guest_dr7, ~0ull));
+	ROW(&t, "entry.guest.dr7-unused", ENTERS, SET(guest_dr7, 1ull << 63));
+	entry_done(&t);
+}
+#endif
+
 TEST(entry, guest_pat, .sdm = REGISTERS, .needs = TIMER "; load IA32_PAT",
      .rules = "entry.guest.pat entry.guest.pat-unused")
 {

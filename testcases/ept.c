@@ -298,8 +298,6 @@ TEST(ept, rep_ins_absent_page, .sdm = "EPT Violations", .needs = "ATA disk; sing
 
 /* --- L2's page tables as guest-physical memory --- */
 
-#define PTE_A 0x20ull
-
 static ulong l2_nothing(ulong x)
 {
 	return x;

@@ -82,6 +82,22 @@ void path_point(struct ept_path *p, u64 gpa, u64 pa)
 	p->s.v.l2_window[(p->la - L2_WINDOW) >> PAGE_SHIFT] = gpa | PTE_FLAGS;
 }
 
+void path_is_page_table(struct ept_path *p)
+{
+	u64 *table = (u64 *)(ulong)p->s.v.l2_root;
+
+#ifdef __x86_64__
+	table = (u64 *)(ulong)(table[0] & PTE_ADDR);
+#endif
+	table = (u64 *)(ulong)(table[0] & PTE_ADDR);
+	table[L2_WINDOW >> 21] = p->gpa | PTE_P | PTE_W | PTE_U | PTE_A;
+	p->full[1] = ept_leaf((ulong)p->s.v.l2_window, 1, EPT_RWX, memory_type((ulong)p->s.v.l2_window));
+	path_restore(p);
+	p->la = L2_WINDOW + PATH_WALK_INDEX * PAGE_SIZE;
+	p->page = page_alloc();
+	p->s.v.l2_window[PATH_WALK_INDEX] = (ulong)p->page | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D;
+}
+
 void path_set(struct ept_path *p, int level, u64 entry)
 {
 	*p->entry[level] = entry;

@@ -48,6 +48,9 @@ const char *ept_rights_name(u64 rights);
 void path_begin(struct ept_path *p, struct cpu *c);
 /* Lets the window show the guest-physical page gpa, which is pa's if EPT is right. */
 void path_point(struct ept_path *p, u64 gpa, u64 pa);
+/* The path's page is from now on the page table of L2's window; accesses are by its entry PATH_WALK_INDEX. */
+#define PATH_WALK_INDEX 5u
+void path_is_page_table(struct ept_path *p);
 void path_set(struct ept_path *p, int level, u64 entry);
 /* All entries full again. */
 void path_restore(struct ept_path *p);

@@ -6,9 +6,6 @@
 #include "testcases/judge.h"
 #include "x86/cr.h"
 
-#define PTE_A 0x20ull
-#define PTE_D 0x40ull
-
 /* Combinations of rights that are no misconfiguration, for any CPU. */
 static const u64 legal[] = { 0, EPT_R, EPT_R | EPT_W, EPT_R | EPT_X, EPT_RWX };
 
@@ -165,24 +162,6 @@ TEST(ept, rights_1_gbyte, .sdm = "EPT Translation Mechanism", .needs = "INVEPT; 
 }
 
 /* --- L2's page tables --- */
-
-/* The path's page is the page table of L2's window. */
-static void path_is_page_table(struct ept_path *p)
-{
-	u64 *table = (u64 *)(ulong)p->s.v.l2_root;
-	u32 index = 5;
-
-#ifdef __x86_64__
-	table = (u64 *)(ulong)(table[0] & PTE_ADDR);
-#endif
-	table = (u64 *)(ulong)(table[0] & PTE_ADDR);
-	table[L2_WINDOW >> 21] = p->gpa | PTE_P | PTE_W | PTE_U | PTE_A;
-	p->full[1] = ept_leaf((ulong)p->s.v.l2_window, 1, EPT_RWX, memory_type((ulong)p->s.v.l2_window));
-	path_restore(p);
-	p->la = L2_WINDOW + index * PAGE_SIZE;
-	p->page = page_alloc();
-	p->s.v.l2_window[index] = (ulong)p->page | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D;
-}
 
 static void judge_walk(struct ept_path *p, enum path_access a, u64 rights)
 {

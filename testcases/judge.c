@@ -7,8 +7,11 @@
 static struct {
 	u64 judged; /* bit per word of the test's rules */
 	const char *what, *where;
-	const char *rule; /* of the last check, with its bit: most checks come in rows */
-	u64 bit;
+	/* Bits of rules that have been looked up, by the text's address: the same checks come again and again. */
+	struct {
+		const char *rule;
+		u64 bit;
+	} known[64];
 } now;
 
 u32 judge_position(const char *rule)
@@ -50,27 +53,47 @@ void judge_about(const char *what, const char *where)
 	now.where = where;
 }
 
+static u64 bit_of(const char *rule)
+{
+	u32 slot = ((ulong)rule ^ (ulong)rule >> 6) % ARRAY_SIZE(now.known);
+
+	if (now.known[slot].rule != rule) {
+		now.known[slot].bit = 1ull << judge_position(rule);
+		now.known[slot].rule = rule;
+	}
+	return now.known[slot].bit;
+}
+
+static bool failed(const struct where *rule, const char *what, const char *want, const char *got)
+{
+	char text[200];
+
+	fmt(text, sizeof(text), "%s: %s%s%s%s%s", rule->expr, now.what ? now.what : "", now.where ? ", " : "",
+	    now.where ? now.where : "", *what ? ": " : "", what);
+	return check_failed(&(const struct where){ rule->file, rule->line, text }, want, got);
+}
+
 bool judge_equal(const struct where *rule, const char *what, u64 got, u64 want)
 {
-	char text[200], a[24], b[24];
+	char a[24], b[24];
 
-	if (rule->expr != now.rule) {
-		now.rule = rule->expr;
-		now.bit = 1ull << judge_position(rule->expr);
-	}
-	now.judged |= now.bit;
+	now.judged |= bit_of(rule->expr);
 	if (got == want)
 		return check_true(true, rule);
-	fmt(text, sizeof(text), "%s: %s%s%s: %s", rule->expr, now.what ? now.what : "", now.where ? ", " : "",
-	    now.where ? now.where : "", what);
 	fmt(a, sizeof(a), "0x%llx", (unsigned long long)want);
 	fmt(b, sizeof(b), "0x%llx", (unsigned long long)got);
-	return check_failed(&(const struct where){ rule->file, rule->line, text }, a, b);
+	return failed(rule, what, a, b);
+}
+
+bool judge_held(const struct where *rule, bool held, const char *want, const char *got)
+{
+	now.judged |= bit_of(rule->expr);
+	return held ? check_true(true, rule) : failed(rule, "", want, got);
 }
 
 void judge_absent(const char *rule)
 {
-	now.judged |= 1ull << judge_position(rule);
+	now.judged |= bit_of(rule);
 }
 
 void judge_done(void)

@@ -21,6 +21,8 @@ void judge_about(const char *what, const char *where);
 /* The rule must be among the test's. */
 #define JUDGE(rule, got, want) judge_equal(WHERE(rule), #got, (u64)(got), (u64)(want))
 bool judge_equal(const struct where *rule, const char *what, u64 got, u64 want);
+/* The same of something that isn't a number, with texts. */
+bool judge_held(const struct where *rule, bool held, const char *want, const char *got);
 /* What would judge the rule isn't there in this image: it counts as judged. */
 void judge_absent(const char *rule);
 /* One check: each of the test's rules was judged. Otherwise the list promises too much. */

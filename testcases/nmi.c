@@ -39,7 +39,7 @@ void nmi_unblock(void);
 /* How L2 is entered. */
 #define EXITING PIN_nmi_exiting
 #define VIRTUAL (PIN_nmi_exiting | PIN_virtual_nmis)
-enum before { L1_OPEN, L1_BLOCKED, L1_PENDING }; /* blocked, and one more has come */
+enum before { L1_OPEN, L1_BLOCKED, L1_PENDING, L1_TWO_PENDING }; /* blocked, and one or two more have come */
 struct how {
 	u32 pin;
 	ulong (*l2)(ulong);
@@ -544,6 +544,35 @@ EXPERIMENT(virtual_pending_injected, "NMI exiting; virtual NMIs", "Details of Ve
 	want_return(m, enter_once(&m->v), 1);
 }
 
+/* Two while L1 is blocked, and no L2 between: they are one. */
+EXPERIMENT(host_two_blocked, "", "Handling Multiple NMIs", "nmi.one-kept nmi.second-waits")
+{
+	calm();
+	send_nmi();
+	want_eq(m, nmi_count[LEVEL_L1], 1);
+	send_nmi();
+	send_nmi();
+	want_eq(m, nmi_count[LEVEL_L1], 1);
+	unblock();
+	want_eq(m, nmi_count[LEVEL_L1], 2);
+	unblock();
+	unblock();
+	want_eq(m, nmi_count[LEVEL_L1], 2);
+}
+
+/* Both came before the entry: one exits, and no other is left. */
+EXPERIMENT(virtual_two_pending, "NMI exiting; virtual NMIs", "Handling Multiple NMIs",
+	   "nmi.one-kept nmi.exits exit.load.nmi-blocked-by-exit")
+{
+	struct exit e = ENTER(VIRTUAL, l2_idle, .l1 = L1_TWO_PENDING);
+
+	want_nmi_exit(m, e);
+	unblock();
+	unblock();
+	want_eq(m, nmi_count[LEVEL_L1], 0);
+	want_return(m, enter_once(&m->v), 0);
+}
+
 /* --- NMI-window exiting --- */
 
 #define WINDOW "NMI exiting; virtual NMIs; NMI-window exiting"
@@ -622,6 +651,8 @@ static void (*const experiments[])(struct machine *m) = {
 	virtual_pending_inject,
 	virtual_injected,
 	virtual_pending_injected,
+	host_two_blocked,
+	virtual_two_pending,
 	window_open,
 	window_closed,
 	window_after_iret,

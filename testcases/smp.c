@@ -146,8 +146,8 @@ static void check_apic(void)
 
 static void be_restarted(struct cpu *c, void *arg)
 {
-	struct other_msrs kept = keep_other_msrs();
 	const u64 feature_control = msr_read(MSR_FEATURE_CONTROL);
+	struct other_msrs kept = keep_other_msrs();
 
 	(void)arg;
 	expect_out(vmx_off(c), out_ok());

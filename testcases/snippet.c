@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "testcases/snippet.h"
 #include "core/mem.h"
-#include "lhv/mem.h"
 #include "x86/cr.h"
-#include "x86/seg.h"
 
 #define AR_DPL3 0x60u
+#define AR_V86 0x00f3u
+#define AR_REAL 0x0093u
 #define VMCALL "\x0f\x01\xc1"
 #define INFO_VECTOR 0x800000ffu
 #define INFO_VALID 0x80000000u
@@ -19,10 +19,25 @@ enum snip_mode snippet_next(enum snip_mode mode)
 	return mode;
 }
 
+enum snip_mode snippet_next_of_all(const struct snippet *s, enum snip_mode mode)
+{
+	mode = mode < SNIP_MODES ? snippet_next(mode) : mode + 1;
+	if (mode == SNIP_MODES)
+		mode++;
+	if (mode == SNIP_REAL && !(s->v.ctl[CTL_PROC2] & PROC2_unrestricted_guest))
+		mode++;
+	return mode;
+}
+
 const char *snippet_name(enum snip_mode mode)
 {
-	static const char *const names[] = { sizeof(ulong) == 8 ? "64-bit" : "32-bit", "compatibility", "32-bit",
-					     "16-bit" };
+	static const char *const names[] = { sizeof(ulong) == 8 ? "64-bit" : "32-bit",
+					     "compatibility",
+					     "32-bit",
+					     "16-bit",
+					     "",
+					     "virtual-8086",
+					     "real mode" };
 
 	return names[mode];
 }
@@ -31,8 +46,10 @@ void snippet_begin(struct snippet *s, struct cpu *c, u32 opt)
 {
 	memset(s, 0, sizeof(*s));
 	test_vcpu(&s->v, c, opt);
-	s->code = page_alloc();
-	s->data = page_alloc();
+	s->pages[0] = page_alloc();
+	s->pages[1] = page_alloc();
+	/* The other pages are new ones. */
+	memset((void *)SNIP_LOW, 0, 2 * PAGE_SIZE);
 	snippet_mode(s, SNIP_NATIVE, false);
 }
 
@@ -55,12 +72,33 @@ static void legacy_mode(struct snippet *s)
 }
 #endif
 
+/* Segments as 16-bit programs below 64 KiB have them. SDM: "Checks on Guest Segment Registers" for virtual-8086 mode. */
+static void low_segments(struct snippet *s)
+{
+	const bool v86 = s->mode == SNIP_V86;
+
+	for (u32 i = 0; i < 12; i += 2) {
+		vmwrite(VMCS_guest_es_selector + i, 0);
+		vmwrite(VMCS_guest_es_base + i, 0);
+		vmwrite(VMCS_guest_es_limit + i, 0xffff);
+		vmwrite(VMCS_guest_es_access_rights + i, v86 ? AR_V86 : AR_REAL);
+	}
+	if (v86)
+		return;
+	vmwrite_bits(VMCS_guest_cr0, CR0_PE | CR0_PG, 0);
+	vmwrite(VMCS_guest_idtr_base, 0);
+	vmwrite(VMCS_guest_idtr_limit, 0x3ff);
+}
+
 void snippet_mode(struct snippet *s, enum snip_mode mode, bool user)
 {
+	const bool low = mode > SNIP_MODES;
 	u32 rights = mode == SNIP_NATIVE && sizeof(ulong) == 8 ? AR_CODE64 : mode == SNIP_16 ? AR_CODE16 : AR_CODE32;
 
 	s->mode = mode;
-	s->user = user;
+	s->user = low ? mode == SNIP_V86 : user;
+	s->code = low ? (u8 *)SNIP_LOW : s->pages[0];
+	s->data = low ? (u8 *)SNIP_LOW + PAGE_SIZE : s->pages[1];
 	vcpu_write_guest_state(&s->v);
 	vmwrite(VMCS_guest_ldtr_limit, 0xffff);
 #ifdef __x86_64__
@@ -70,6 +108,10 @@ void snippet_mode(struct snippet *s, enum snip_mode mode, bool user)
 	else
 		legacy_mode(s);
 #endif
+	if (low) {
+		low_segments(s);
+		return;
+	}
 	/* 16 bits, but all of the address space: G stays. */
 	vmwrite(VMCS_guest_cs_access_rights, rights | 0x8000 | (user ? AR_DPL3 : 0));
 	if (!user)
@@ -91,7 +133,7 @@ void snippet_code(struct snippet *s, const void *bytes, u32 length)
 		reg[i] = SNIP_REGISTER(i);
 	vmwrite(VMCS_guest_rip, (ulong)s->code);
 	vmwrite(VMCS_guest_rsp, SNIP_SP(s));
-	vmwrite(VMCS_guest_rflags, RFLAGS_FIXED);
+	vmwrite(VMCS_guest_rflags, SNIP_FLAGS(s));
 	vmwrite(VMCS_guest_activity_state, 0);
 	vmwrite(VMCS_guest_interruptibility_state, 0);
 }

@@ -3,6 +3,7 @@
 
 #include "unit/unit.h"
 #include "x86/msr.h"
+#include "xmhf-nest/ept01.h"
 #include "xmhf-nest/mem.h"
 #include "xmhf-nest/vmx.h"
 
@@ -10,6 +11,7 @@ struct nest_stub nest_stub;
 
 struct range gpa_plain, mem_l0;
 u32 cpu_maxphyaddr = 46;
+u64 ept01_apic;
 struct vmx_caps caps_l1 = {
 	.ept_vpid = EPT_CAP_EXECUTE_ONLY | EPT_CAP_WALK4 | EPT_CAP_UC | EPT_CAP_WB | EPT_CAP_2M | EPT_CAP_1G,
 };

@@ -404,6 +404,59 @@ static void test_replaced(void)
 	CHECK(count_invept == before);
 }
 
+static enum ept02_verdict verdict_by(u64 flags, u64 gpa, u32 access)
+{
+	return ept02_violation(&ept02, eptp_of(root_now) | flags, gpa, access).verdict;
+}
+
+static u32 rights_by(u64 flags, u64 gpa)
+{
+	struct cached way;
+	struct result r;
+
+	pointer02 = ept02_use(&ept02, eptp_of(root_now) | flags);
+	r = walk02(gpa, NULL, &way);
+	return r.rights;
+}
+
+/* Where L1 virtualizes the local APIC's page, L2's EPT02 has it without the guard, and nobody else's has. */
+static void test_open(void)
+{
+	begin_simple(0x1037);
+	ept12[21][1] = 0x4037;
+	apic_on = true;
+	ept01_apic = 0x1000;
+	enter();
+	CHECK(verdict_by(0, 0, EPT_W) == EPT02_APIC);
+	CHECK(!rights_by(EPT02_OPEN, 0));
+	CHECK(verdict_by(EPT02_OPEN, 0, EPT_W) == EPT02_FILLED);
+	CHECK(rights_by(EPT02_OPEN, 0) == EPT_RWX);
+	CHECK(!rights_by(0, 0));
+	CHECK(verdict_by(0, 0, EPT_R) == EPT02_FILLED);
+	CHECK(rights_by(0, 0) == (EPT_R | EPT_X) && rights_by(EPT02_OPEN, 0) == EPT_RWX);
+	/* INVEPT is for both. */
+	ept12[21][0] = 0x4037;
+	ept02_invept_single(&ept02, eptp_of(0));
+	CHECK(!rights_by(0, 0) && !rights_by(EPT02_OPEN, 0));
+	/* EPT12's rights count. */
+	ept12[21][0] = 0x1031;
+	CHECK(verdict_by(EPT02_OPEN, 0, EPT_W) == EPT02_VIOLATION);
+	ept01_apic = 0x2000;
+	ept12[21][0] = 0x1037;
+	CHECK(verdict_by(EPT02_OPEN, 0, EPT_W) == EPT02_APIC);
+	/* Without EPT12, everything is where it is. */
+	ept01_apic = 0x1000;
+	CHECK(!rights_by(EPT02_WITHOUT | EPT02_OPEN, 0x1000));
+	CHECK(verdict_by(EPT02_WITHOUT | EPT02_OPEN, 0x1000, EPT_W) == EPT02_FILLED);
+	CHECK(rights_by(EPT02_WITHOUT | EPT02_OPEN, 0x1000) == EPT_RWX);
+	CHECK(verdict_by(EPT02_WITHOUT | EPT02_OPEN, 0x40205000, EPT_W) == EPT02_FILLED);
+	CHECK(rights_by(EPT02_WITHOUT | EPT02_OPEN, 0x40206000) == EPT_RWX);
+	CHECK(verdict_by(EPT02_WITHOUT | EPT02_OPEN, 1ull << 41, EPT_R) == EPT02_NOWHERE);
+	ept01_apic = 0;
+	apic_on = false;
+	entered = false;
+}
+
 /* With all tables taken there is none for another root: all go. */
 static void test_full(void)
 {
@@ -457,6 +510,7 @@ const struct unit_case ept02_cases[] = {
 	{ "ept02: INVEPT of a root", test_single },
 	{ "ept02: a root while it's private", test_private_root },
 	{ "ept02: replaced entries", test_replaced },
+	{ "ept02: the local APIC's page, where it is virtualized", test_open },
 	{ "ept02: no table left", test_full },
 	{ "ept02: for L0's own reading", test_translate },
 	{ NULL, NULL },

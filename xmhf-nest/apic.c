@@ -216,6 +216,9 @@ void apic_l1_write(struct cpu *c, u32 offset, u32 value)
 
 bool apic_l1_icr(struct cpu *c, u64 value)
 {
+	/* There's no such MSR outside of x2APIC mode. */
+	if (!x2apic())
+		return false;
 	if (start_up(c, (u32)(value >> 32), (u32)value))
 		return true;
 	return msr_set(MSR_X2APIC_ICR, value);

@@ -56,6 +56,21 @@ static u32 with_must(enum ctl_word w, u64 value)
 	return (u32)value | (u32)caps_cpu.ctl[w];
 }
 
+/*
+ * L1's "virtualize APIC accesses" with the local APIC's own page: the CPU doesn't let an access of L2's through, but EPT
+ * violations come before (SDM: "Priority of APIC-Access VM Exits"), so that page mustn't be guarded from L2.
+ */
+static u64 eptp12_with_flags(const struct cpu *c)
+{
+	const struct vmcs12_cpu *n = &c->nested;
+	bool open =
+		n->proc2 & PROC2_virtualize_apic_accesses && ept01_apic && n->v[VI_apic_access_address] == ept01_apic;
+
+	if (nested_ept(c))
+		return (n->v[VI_ept_pointer] & ~(u64)(EPT02_OPEN | EPT02_WITHOUT)) | (open ? EPT02_OPEN : 0);
+	return open ? EPT02_WITHOUT | EPT02_OPEN : 0;
+}
+
 /* The control words of VMCS02; VMCS02 is current. */
 static void controls02(struct cpu *c)
 {
@@ -78,6 +93,7 @@ static void controls02(struct cpu *c)
 						  (n->v[VI_vm_entry_controls] & ENTRY_FROM_L1)));
 	if (nested_vpid(c))
 		vmcs_write(VMCS_vpid, vpid02_tag(c, (u16)n->v[VI_vpid]));
+	n->eptp12 = eptp12_with_flags(c);
 	n->eptp02 = 0;
 }
 
@@ -149,7 +165,8 @@ static bool checks_pass(struct cpu *c)
 /*
  * What the CPU can't check in VMCS02, because something else stands there: the VMCS link pointer, and an activity
  * state that L0 doesn't offer. The rest of the guest state it does check; but where one of these two is odd, the whole
- * is checked here, so that the rule that comes first decides. VMCS02 is current.
+ * is checked here, so that the rule that comes first decides. So it is where the entry has MSRs to load, which L0 does before the
+ * CPU sees VMCS02: they must not be loaded for a guest that is refused. VMCS02 is current.
  */
 static bool guest_state_wrong(struct cpu *c, u64 *qualification)
 {
@@ -159,7 +176,7 @@ static bool guest_state_wrong(struct cpu *c, u64 *qualification)
 	struct check_result r;
 	u32 revision = ~0u;
 
-	if (link == ~0ull &&
+	if (link == ~0ull && !n->v[VI_vm_entry_msr_load_count] &&
 	    (n->v[VI_guest_activity_state] != ACTIVITY_WAIT_SIPI || bit_test(n->stale, VI_guest_activity_state)))
 		return false;
 	vmcs12_fetch_all(c);
@@ -167,6 +184,8 @@ static bool guest_state_wrong(struct cpu *c, u64 *qualification)
 	*qualification = r.qualification;
 	if (r.kind != CHECK_OK)
 		return true;
+	if (link == ~0ull)
+		return false;
 	*qualification = QUAL_LINK_POINTER;
 	gpa_read(link, &revision, 4);
 	return link & 0xfff || link >> cpu_maxphyaddr || revision != VMCS12_REVISION || link == n->current;
@@ -239,11 +258,16 @@ static bool pae_without_ept(struct cpu *c)
 
 void nested_ept_again(struct cpu *c)
 {
-	u64 pointer = ept02_use(&c->ept02, c->nested.v[VI_ept_pointer]);
+	u64 pointer;
 
+	/* The local APIC's page may be another since. */
+	if (c->ept02.dropped)
+		c->nested.eptp12 = eptp12_with_flags(c);
+	pointer = c->nested.eptp12 ? ept02_use(&c->ept02, c->nested.eptp12) : ept01_pointer;
 	if (pointer != c->nested.eptp02)
 		vmcs_write(VMCS_ept_pointer, pointer);
 	c->nested.eptp02 = pointer;
+	c->ept02.dropped = false;
 }
 
 /* VMCS02 is current and gets what it needs for this entry. */
@@ -262,12 +286,8 @@ static void prepare(struct cpu *c, const struct inherited *from)
 		bring_own(c, VI_preemption_timer_value);
 	if (n->v[VI_primary_proc_based_controls] & PROC_use_msr_bitmaps)
 		msr_bitmap02(c);
-	if (nested_ept(c)) {
+	if (n->eptp12 || c->ept02.dropped || n->eptp02 != ept01_pointer)
 		nested_ept_again(c);
-	} else if (n->eptp02 != ept01_pointer) {
-		vmcs_write(VMCS_ept_pointer, ept01_pointer);
-		n->eptp02 = ept01_pointer;
-	}
 }
 
 static void enter(struct cpu *c, bool launch)

@@ -10,6 +10,7 @@
 #include "xmhf-nest/vmx.h"
 
 #define NO_TABLE ((struct ept02_table *)0)
+#define KEY (EPT_ADDR | EPT02_OPEN | EPT02_WITHOUT)
 
 static struct ept12_rules rules;
 
@@ -146,17 +147,18 @@ static int line_for(struct ept02 *e, u64 eptp12)
 	bool evicted;
 	u64 old;
 
-	return (int)lru_insert(&e->lru, eptp12 & EPT_ADDR, &evicted, &old);
+	return (int)lru_insert(&e->lru, eptp12 & KEY, &evicted, &old);
 }
 
 u64 ept02_use(struct ept02 *e, u64 eptp12)
 {
-	int line = lru_find(&e->lru, eptp12 & EPT_ADDR);
-	const u64 *source = l1_page(eptp12 & EPT_ADDR);
+	int line = lru_find(&e->lru, eptp12 & KEY);
+	const u64 *source = eptp12 & EPT02_WITHOUT ? NULL : l1_page(eptp12 & EPT_ADDR);
 
 	if (line < 0) {
 		line = line_for(e, eptp12);
 		root_drop(e, (u32)line);
+		e->opened |= eptp12 & EPT02_OPEN;
 	}
 	if (e->root[line] && e->stale[line]) {
 		e->stale[line] = false;
@@ -181,10 +183,12 @@ u64 ept02_use(struct ept02 *e, u64 eptp12)
 
 void ept02_invept_single(struct ept02 *e, u64 eptp12)
 {
-	int line = lru_find(&e->lru, eptp12 & EPT_ADDR);
+	for (u64 flag = 0; flag <= (e->opened ? EPT02_OPEN : 0); flag += EPT02_OPEN) {
+		int line = lru_find(&e->lru, (eptp12 & EPT_ADDR) | flag);
 
-	if (line >= 0)
-		e->stale[line] = true;
+		if (line >= 0)
+			e->stale[line] = true;
+	}
 }
 
 void ept02_invept_all(struct ept02 *e)
@@ -259,6 +263,13 @@ static void rules_init(void)
 	};
 }
 
+/* As if EPT12 were one page with all of the address space. */
+static void walk_without(struct ept12_walk *w, u64 gpa)
+{
+	*w = (struct ept12_walk){ .end = EPT12_LEAF, .level = 4, .rights = EPT_RWX, .gpa = gpa };
+	w->entry[4] = EPT_RWX | EPT_TYPE(MEMTYPE_WB);
+}
+
 struct ept02_result ept02_violation(struct ept02 *e, u64 eptp12, u64 gpa, u32 access)
 {
 	struct ept02_result r = { .verdict = EPT02_FILLED };
@@ -268,7 +279,10 @@ struct ept02_result ept02_violation(struct ept02 *e, u64 eptp12, u64 gpa, u32 ac
 
 	if (!rules.maxphyaddr)
 		rules_init();
-	ept12_walk(&w, &rules, l1_page, eptp12, gpa);
+	if (eptp12 & EPT02_WITHOUT)
+		walk_without(&w, gpa);
+	else
+		ept12_walk(&w, &rules, l1_page, eptp12, gpa);
 	r.rights = w.rights;
 	r.gpa1 = w.gpa;
 	if (w.end == EPT12_WRONG) {
@@ -287,11 +301,13 @@ struct ept02_result ept02_violation(struct ept02 *e, u64 eptp12, u64 gpa, u32 ac
 		}
 		leaf01 = ept01_lookup(w.gpa);
 	}
+	if (eptp12 & EPT02_OPEN && leaf01.level == 1 && w.gpa >> PAGE_SHIFT == ept01_apic >> PAGE_SHIFT)
+		leaf01.rights = EPT_RWX;
 	if (access & ~leaf01.rights) {
 		r.verdict = EPT02_APIC;
 		return r;
 	}
-	line = lru_find(&e->lru, eptp12 & EPT_ADDR);
+	line = lru_find(&e->lru, eptp12 & KEY);
 	if (line < 0 || !e->root[line] || !fill(e, e->root[line], &w, gpa, &leaf01)) {
 		/* No table left, or dropped in between: all over again, at the next violation. */
 		ept02_drop_all(e);

@@ -14,6 +14,13 @@
 #include "core/base.h"
 #include "xmhf-nest/lru.h"
 
+/*
+ * Flags in place of EPTP12's reserved bits. OPEN: L2 may do to the local APIC's page what L1 may do to any, since the CPU
+ * virtualizes each access there. WITHOUT: L1 has EPT off, so there is no EPTP12; EPT02 is EPT01 but for that page.
+ */
+#define EPT02_OPEN 0x100u
+#define EPT02_WITHOUT 0x200u
+
 #define EPT02_ROOTS 8u
 #define EPT02_TABLES 96u /* per CPU; two pages each */
 
@@ -26,11 +33,12 @@ struct ept02_table {
 };
 
 struct ept02 {
-	struct lru lru; /* key: the address in EPTP12, all that INVEPT goes by */
+	struct lru lru; /* key: the address in EPTP12, all that INVEPT goes by, and the flags below */
 	struct ept02_table *root[EPT02_ROOTS];
 	bool stale[EPT02_ROOTS]; /* INVEPT since the last comparison */
 	struct ept02_table table[EPT02_TABLES];
 	u32 free_hint;
+	bool opened;  /* there may be roots with EPT02_OPEN */
 	bool freed;   /* something that the CPU may know was given up */
 	bool dropped; /* there are no roots any more: ept02_use before L2 runs */
 };
@@ -51,7 +59,7 @@ struct ept02_result {
 };
 
 void ept02_init(struct ept02 *e);
-/* The root for an EPTP of L1: an EPTP for VMCS02, up to date as far as L1 executed INVEPT. */
+/* The root for an EPTP of L1 with flags: an EPTP for VMCS02, up to date as far as L1 executed INVEPT. */
 u64 ept02_use(struct ept02 *e, u64 eptp12);
 /* A violation under eptp12, which ept02_use was called with last. access: EPT_R, EPT_W, EPT_X. */
 struct ept02_result ept02_violation(struct ept02 *e, u64 eptp12, u64 gpa, u32 access);

@@ -62,7 +62,7 @@ void l1_skip_by(ulong bytes)
 		vmcs_put(VMCS_guest_pending_debug_exceptions, PENDING_BS);
 }
 
-static bool has_error_code(u32 vector)
+bool exception_has_error(u32 vector)
 {
 	return vector == VEC_DF || (vector >= VEC_TS && vector <= VEC_PF) || vector == 17;
 }
@@ -70,7 +70,7 @@ static bool has_error_code(u32 vector)
 void l1_fault(struct cpu *c, u32 vector, u32 error)
 {
 	/* Real mode pushes no error codes. */
-	bool code = has_error_code(vector) && vmcs_get(VMCS_guest_cr0) & CR0_PE;
+	bool code = exception_has_error(vector) && vmcs_get(VMCS_guest_cr0) & CR0_PE;
 
 	(void)c;
 	vmcs_put(VMCS_vm_entry_interruption_info, INFO_VALID | INFO_EXCEPTION | vector | (code ? INFO_ERROR_CODE : 0));

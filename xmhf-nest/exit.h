@@ -10,6 +10,7 @@ void l1_skip(struct cpu *c);
 void l1_skip_by(ulong bytes); /* where the exit gives no instruction length */
 /* Instead of it: an exception, whose error code is pushed for those that have one. */
 void l1_fault(struct cpu *c, u32 vector, u32 error);
+bool exception_has_error(u32 vector); /* in protected mode */
 /* The event during whose delivery the exit happened is delivered again (SDM: "Information for VM Exits During Event Delivery"). */
 void redeliver_event(void);
 u32 l1_cpl(void);

@@ -8,6 +8,7 @@
 #include "xmhf-nest/fetch.h"
 #include "xmhf-nest/guest.h"
 #include "xmhf-nest/log.h"
+#include "xmhf-nest/nested.h"
 #include "xmhf-nest/private.h"
 #include "xmhf-nest/smp.h"
 
@@ -20,7 +21,9 @@ void resume_interrupted(u64 qualification)
 {
 	if (vmcs_get(VMCS_idt_vectoring_info) & INFO_VALID)
 		redeliver_event();
-	else if (qualification & QUAL_NMI_UNBLOCKED)
+	/* The bit is undefined where IRET doesn't unblock (SDM: "Exit Qualification for EPT Violations"). */
+	else if (qualification & QUAL_NMI_UNBLOCKED &&
+		 (vmcs_get(VMCS_pin_based_controls) & (PIN_nmi_exiting | PIN_virtual_nmis)) != PIN_nmi_exiting)
 		vmcs_put(VMCS_guest_interruptibility_state, vmcs_get(VMCS_guest_interruptibility_state) | BLOCKING_NMI);
 }
 
@@ -79,7 +82,10 @@ void mmio_violation(struct cpu *c, u64 gpa1, u32 access)
 	}
 	/* A private page isn't there, but nothing in the architecture says so: the access is refused. */
 	if (private_overlaps(page, page + PAGE_SIZE) || !ept01_fill(page)) {
-		l1_fault(c, VEC_GP, 0);
+		if (c->l2)
+			l2_fault(c, VEC_GP, 0);
+		else
+			l1_fault(c, VEC_GP, 0);
 		return;
 	}
 	resume_interrupted(vmcs_read(VMCS_exit_qualification));

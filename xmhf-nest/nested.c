@@ -29,6 +29,15 @@ static bool l1_wants_msr(struct cpu *c, bool write)
 	return !bitmap || bitmap[b.byte] & b.mask;
 }
 
+/* SDM: "Exception Bitmap". */
+void l2_fault(struct cpu *c, u32 vector, u32 error)
+{
+	if (c->nested.v[VI_exception_bitmap] >> vector & 1)
+		reflect_exception(c, vector, error);
+	else
+		l1_fault(c, vector, error);
+}
+
 /* L2 accesses an MSR that L0 watches and L1 doesn't. */
 static void msr_for_l2(struct cpu *c, bool write)
 {
@@ -36,7 +45,7 @@ static void msr_for_l2(struct cpu *c, bool write)
 	u64 value = (u32)g->ax | (u64)(u32)g->dx << 32;
 
 	if (write ? !msr_emulate_write(c, (u32)g->cx, value) : !msr_emulate_read(c, (u32)g->cx, &value)) {
-		l1_fault(c, VEC_GP, 0);
+		l2_fault(c, VEC_GP, 0);
 		return;
 	}
 	if (!write) {
@@ -49,13 +58,14 @@ static void msr_for_l2(struct cpu *c, bool write)
 static void ept_violation(struct cpu *c)
 {
 	u64 qual = vmcs_read(VMCS_exit_qualification), gpa = vmcs_read(VMCS_guest_physical_address);
+	u64 eptp12 = c->nested.eptp12;
 	struct ept02_result r;
 
-	if (!nested_ept(c)) {
+	if (!eptp12) {
 		mmio_violation(c, gpa, (u32)qual & EPT_RWX);
 		return;
 	}
-	r = ept02_violation(&c->ept02, c->nested.v[VI_ept_pointer], gpa, (u32)qual & EPT_RWX);
+	r = ept02_violation(&c->ept02, eptp12, gpa, (u32)qual & EPT_RWX);
 	switch (r.verdict) {
 	case EPT02_FILLED:
 		resume_interrupted(qual);
@@ -67,6 +77,10 @@ static void ept_violation(struct cpu *c)
 		reflect_exit(c, EXIT_ept_misconfiguration, 0);
 		break;
 	case EPT02_NOWHERE:
+		if (!nested_ept(c)) {
+			l2_fault(c, VEC_GP, 0);
+			break;
+		}
 		r.rights = 0;
 		/* fall through */
 	default:
@@ -114,7 +128,7 @@ void nested_exit(struct cpu *c)
 		for_l0(c, basic);
 	else
 		reflect_exit(c, c->reason, vmcs_read(VMCS_exit_qualification));
-	if (c->l2 && c->ept02.dropped && nested_ept(c))
+	if (c->l2 && c->ept02.dropped)
 		nested_ept_again(c);
 }
 

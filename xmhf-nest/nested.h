@@ -15,8 +15,14 @@ void nested_exit(struct cpu *c);
  * operation). SDM: "Interactions of INIT".
  */
 bool nested_takes_init(struct cpu *c);
-/* EPT02 was dropped while L2 was about to go on. */
+/* Before L2 runs: EPT02, which may have been dropped, or EPT01. */
 void nested_ept_again(struct cpu *c);
+
+/*
+ * An exception of L2 that the CPU didn't raise: it exits, or is delivered, as L1 says. VMCS02 is current before;
+ * afterwards c->l2 says who goes on.
+ */
+void l2_fault(struct cpu *c, u32 vector, u32 error);
 
 /* The CPU refused VMCS02 with this VM-instruction error: so does VMLAUNCH or VMRESUME of L1, which is what goes on. */
 void nested_refused(struct cpu *c, u32 error);
@@ -28,6 +34,8 @@ bool nested_vpid(const struct cpu *c);
 /* --- reflect.c --- */
 /* Exit from L2 to L1, exit information from VMCS02. L1 goes on at its host RIP; VMCS01 is current. */
 void reflect_exit(struct cpu *c, u32 reason, u64 qualification);
+/* The same for an exception that L0 raises, a fault. */
+void reflect_exception(struct cpu *c, u32 vector, u32 error);
 /* VM-entry failure after the checks on controls and host state: bit 31 is set here. VMCS02 is current. */
 void reflect_failure(struct cpu *c, u32 reason, u64 qualification);
 

@@ -17,6 +17,9 @@
 #define INFO_VALID (1u << 31)
 #define INFO_TYPE 0x700u
 #define INFO_NMI 0x200u
+#define INFO_EXCEPTION 0x300u
+#define INFO_ERROR_CODE 0x800u
+#define RFLAGS_RF 0x10000u
 #define BLOCKING_NMI 8u
 #define ABORT_STORE_MSRS 1u
 #define ABORT_HOST_PDPTES 2u
@@ -82,9 +85,10 @@ static void vmx_abort(struct cpu *c, u32 number)
 {
 	struct vmcs12_page *page = gpa_ptr(c->nested.current, PAGE_SIZE);
 
+	/* Whoever waits for the indicator may want COM1 next. */
+	log_line("L1: VMX abort %u cpu=%u", number, c->number);
 	if (page)
 		page->abort = number;
-	log_line("L1: VMX abort %u cpu=%u", number, c->number);
 	vmcs01_init_state(c);
 	c->state = L1_SHUTDOWN;
 }
@@ -196,6 +200,33 @@ void reflect_exit(struct cpu *c, u32 reason, u64 qualification)
 	load_host_state(c, &l2);
 }
 
+/* What an exception's exit saves is what its delivery would have pushed, with RF set (SDM: "Saving RIP, RSP, RFLAGS, and SSP"). */
+void reflect_exception(struct cpu *c, u32 vector, u32 error)
+{
+	struct vmcs12_cpu *n = &c->nested;
+
+	vmcs_put(VMCS_guest_rflags, vmcs_get(VMCS_guest_rflags) | RFLAGS_RF);
+	reflect_exit(c, EXIT_exception_or_nmi, 0);
+	/* The CPU's exit was another; what it tells has been copied already. */
+	shadow_off(c);
+	n->v[VI_exit_interruption_info] =
+		INFO_VALID | INFO_EXCEPTION | vector | (exception_has_error(vector) ? INFO_ERROR_CODE : 0);
+	n->v[VI_exit_interruption_error_code] = error;
+	bit_clear(n->stale, VI_exit_interruption_error_code);
+}
+
+/* MSRs that an exit of VMCS02 would have loaded for L1; there was none if L0 itself refuses the entry. */
+static void load_host_msrs(const u64 *v)
+{
+	u32 exit = (u32)v[VI_vm_exit_controls];
+	u64 pat = v[VI_host_ia32_pat], perf = v[VI_host_ia32_perf_global_ctrl];
+
+	if (exit & VMEXIT_load_ia32_pat)
+		msr_write_raw(MSR_PAT, (u32)pat, (u32)(pat >> 32));
+	if (exit & VMEXIT_load_perf_global_ctrl)
+		msr_write_raw(MSR_PERF_GLOBAL_CTRL, (u32)perf, (u32)(perf >> 32));
+}
+
 /* SDM: "VM-Entry Failures During or After Loading Guest State": no guest state is saved, no MSRs stored. */
 void reflect_failure(struct cpu *c, u32 reason, u64 qualification)
 {
@@ -205,6 +236,7 @@ void reflect_failure(struct cpu *c, u32 reason, u64 qualification)
 	n->touched = true;
 	n->v[VI_exit_reason] = reason | ENTRY_FAILURE;
 	n->v[VI_exit_qualification] = qualification;
+	load_host_msrs(n->v);
 	if (!(n->v[VI_vm_exit_controls] & VMEXIT_load_ia32_efer))
 		l2.efer = vmcs_read(VMCS_guest_ia32_efer);
 	vmcs_load(&c->vmcs01);

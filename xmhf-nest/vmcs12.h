@@ -47,6 +47,7 @@ struct vmcs12_cpu {
 	u32 proc2;     /* secondary controls that count */
 	bool host_lma; /* L1's LMA when the host state was checked */
 	u64 eptp02;    /* what VMCS02 holds; 0: unknown */
+	u64 eptp12;    /* the EPT pointer of L1's that EPT02 stands for, with flags of ept02.h; 0: L2 runs on EPT01 */
 	u16 tag[16];   /* VPIDs of L1 that have a tag of L0's (vpid02.c); 0: free */
 	u32 next_tag;
 	const char *rule; /* check that failed last, for dumps */

@@ -21,7 +21,8 @@ def test_names_are_unique() -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[m.name for m in MUTANTS])
 def test_applies(mutant: Mutant) -> None:
-    assert mutant.file.startswith("xmhf-nest/")
+    # The table says how L0 treats each field.
+    assert mutant.file.startswith("xmhf-nest/") or mutant.file == "lib/x86/vmcs_fields.def"
     assert (breaks.ROOT / mutant.file).read_text().count(mutant.old) == 1
     assert mutant.old != mutant.new
 

@@ -49,6 +49,15 @@ FN vmx_call_raw
   vmcall
   VMX_RESULT
 
+; u32 vmx_func_raw(void): EPTP switching, to entry 0
+FN vmx_func_raw
+  xor eax, eax
+  xor ecx, ecx
+  EX vmx_fault
+  vmfunc
+  xor eax, eax
+  ret
+
 ; u32 vmcall_raw(u32 ax, u32 bx, u32 cx, u32 dx): a hypercall; eax afterwards, or what it was if VMCALL faulted
 FN vmcall_raw
   push RBX

@@ -21,6 +21,7 @@ u32 vmx_ptrst_raw(u64 *pa);
 u32 vmx_launch_raw(void);
 u32 vmx_resume_raw(void);
 u32 vmx_call_raw(void);
+u32 vmx_func_raw(void);
 u32 vmcall_raw(u32 ax, u32 bx, u32 cx, u32 dx); /* a hypercall: EAX afterwards */
 u32 vmx_read_raw(ulong field, ulong *value);
 u32 vmx_write_raw(ulong field, ulong value);

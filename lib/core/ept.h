@@ -13,6 +13,11 @@
 #define EPT_TYPE(t) ((u64)(t) << 3)
 #define EPT_IGNORE_PAT 0x40ull
 #define EPT_LARGE 0x80ull
+#define EPT_A 0x100ull /* if EPTP_AD */
+#define EPT_D 0x200ull
+#define EPT_USER_X 0x400ull       /* with mode-based execute control */
+#define EPT_SUB_PAGE (1ull << 61) /* with sub-page write permissions */
+#define EPT_SUPPRESS_VE (1ull << 63)
 #define EPT_ADDR 0x000ffffffffff000ull
 
 /* EPTP */

@@ -36,6 +36,8 @@
 #define PTE_W 0x2ull
 #define PTE_U 0x4ull
 #define PTE_PCD 0x10ull
+#define PTE_A 0x20ull
+#define PTE_D 0x40ull
 #define PTE_PS 0x80ull
 #define PTE_ADDR 0x000ffffffffff000ull
 
@@ -44,11 +46,13 @@
 #define VEC_NMI 2
 #define VEC_BP 3
 #define VEC_UD 6
+#define VEC_NM 7
 #define VEC_DF 8
 #define VEC_TS 10
 #define VEC_NP 11
 #define VEC_SS 12
 #define VEC_GP 13
 #define VEC_PF 14
+#define VEC_VE 20
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef X86_MSR_H
 #define X86_MSR_H
 
+#define MSR_TSC 0x10
 #define MSR_APIC_BASE 0x1b
 #define MSR_FEATURE_CONTROL 0x3a
 #define MSR_BIOS_UPDT_TRIG 0x79
@@ -18,6 +19,7 @@
 #define MSR_MTRR_FIX4K_C0000 0x268 /* to 0x26f */
 #define MSR_DEBUGCTL 0x1d9
 #define MSR_PAT 0x277
+#define MSR_PERF_GLOBAL_CTRL 0x38f
 #define MSR_MTRR_DEF_TYPE 0x2ff
 #define MSR_PERF_GLOBAL_CTRL 0x38f
 #define MSR_VMX_BASIC 0x480
@@ -75,6 +77,7 @@
 #define EPT_CAP_1G (1ull << 17)
 #define EPT_CAP_INVEPT (1ull << 20)
 #define EPT_CAP_AD (1ull << 21)
+#define EPT_CAP_ADVANCED (1ull << 22)
 #define EPT_CAP_INVEPT_SINGLE (1ull << 25)
 #define EPT_CAP_INVEPT_ALL (1ull << 26)
 #define VPID_CAP_INVVPID (1ull << 32)

@@ -27,6 +27,7 @@
 #define RFLAGS_CF 0x1u
 #define RFLAGS_ZF 0x40u
 #define RFLAGS_IF 0x200u
+#define RFLAGS_VM 0x20000u
 #define RFLAGS_ARITH 0x8d5u /* CF PF AF ZF SF OF */
 
 #endif

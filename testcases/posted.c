@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Posted interrupts: the notification, the descriptor, and what L2 gets of it. */
+#include "core/mem.h"
+#include "lhv/apic.h"
+#include "lhv/mem.h"
+#include "testcases/entry_rows.h"
+#include "testcases/judge.h"
+#include "testcases/vapic.h"
+#include "x86/cr.h"
+
+#define SECTION "Posted-Interrupt Processing"
+/* A CPU that has the first has all that it needs. */
+#define NEEDS "process posted interrupts; virtual-interrupt delivery; " TIMER
+#define NOTIFICATION (IRQ_VECTOR + IRQ_SELF)
+#define OTHER (IRQ_VECTOR + IRQ_IPI)
+#define INFO_VALID 0x80000000u
+#define ACTIVITY_HLT 1u
+#define ON 8u /* the word of the descriptor whose bit 0 is "outstanding notification" */
+#define WORDS 16u
+
+struct posted {
+	struct vapic a;
+	volatile u32 *descriptor; /* 16 words; PIR is the first eight */
+};
+
+static void begin(struct posted *p, struct cpu *c)
+{
+	struct vapic *a = &p->a;
+
+	judge_begin();
+	judge_about("", NULL);
+	vapic_delivery(a, c, 0);
+	a->s.v.irq_mode = IRQ_REINJECT;
+	a->s.v.ctl[CTL_PIN] |= PIN_process_posted_interrupts;
+	vcpu_write_controls(&a->s.v);
+	/* At the beginning of a page, where all hosts accept it; entry/control_posted_descriptor has other places. */
+	p->descriptor = page_alloc();
+	vmwrite(VMCS_posted_interrupt_descriptor_address, (ulong)p->descriptor);
+	vmwrite(VMCS_posted_interrupt_notification_vector, NOTIFICATION);
+}
+
+/* The descriptor asks for no vector; a notification is outstanding, and software's own bits are all 1. */
+static void clear_descriptor(struct posted *p)
+{
+	for (u32 i = 0; i < WORDS; i++)
+		p->descriptor[i] = i < ON ? 0 : ~0u;
+}
+
+static void post(struct posted *p, u32 vector)
+{
+	p->descriptor[vector / 32] |= 1u << vector % 32;
+}
+
+/* Is this vector in service in L1's own APIC, since nobody did EOI? */
+static bool in_service(u32 vector)
+{
+	return *(volatile u32 *)(ulong)(APIC_PAGE + 0x100 + vector / 32 * 16) >> vector % 32 & 1;
+}
+
+static void judge_descriptor(struct posted *p)
+{
+	for (u32 i = 0; i < WORDS; i++)
+		judge_equal(WHERE("posted.descriptor"), "word of the descriptor", p->descriptor[i],
+			    i < ON  ? 0 :
+			    i == ON ? ~1u :
+				      ~0u);
+	JUDGE("posted.eoi", in_service(NOTIFICATION), false);
+	JUDGE("posted.eoi", apic_pending(NOTIFICATION), false);
+}
+
+/* Vectors that are posted, RVI before and behind; 0: nothing is delivered. */
+static const struct {
+	u8 posted[4], rvi, svi, delivered, left;
+} rows[] = {
+	{ { 0x61 }, 0, 0, 0x61, 0 },
+	{ { 0x61, 0x21, 0xff, 0x10 }, 0, 0, 0xff, 0x61 },
+	{ { 0x61, 0x62 }, 0x65, 0, 0x65, 0x62 },
+	{ { 0x71, 0x62 }, 0x65, 0, 0x71, 0x65 },
+	{ { 0x61, 0x62 }, 0, 0x6f, 0, 0x62 },
+	{ { 0x71 }, 0, 0x6f, 0x71, 0 },
+	{ { 0x61 }, 0x6a, 0xa3, 0, 0x6a },
+};
+
+static void judge_row(struct posted *p, u32 i)
+{
+	struct vapic *a = &p->a;
+	struct exit e;
+
+	vapic_stand(a, "\x90\x90", 2, RFLAGS_IF, VAPIC_STATUS(rows[i].svi, rows[i].rvi));
+	clear_descriptor(p);
+	for (u32 k = 0; k < 4; k++)
+		if (rows[i].posted[k])
+			post(p, rows[i].posted[k]);
+	apic_send_self(NOTIFICATION);
+	e = snippet_run(&a->s);
+	if (rows[i].delivered) {
+		JUDGE("posted.delivers", vapic_vector(a, &e), rows[i].delivered);
+		JUDGE("posted.status", vmread(VMCS_guest_interrupt_status),
+		      VAPIC_STATUS(rows[i].delivered, rows[i].left));
+	} else {
+		JUDGE("posted.no-exit", snippet_passed(&a->s, &e), true);
+		JUDGE("posted.status", vmread(VMCS_guest_interrupt_status), VAPIC_STATUS(rows[i].svi, rows[i].left));
+	}
+	judge_descriptor(p);
+	for (u32 k = 0; k < 4; k++)
+		if (rows[i].posted[k] && rows[i].posted[k] != rows[i].delivered)
+			JUDGE("posted.virr", vapic_bit(a, VAPIC_IRR, rows[i].posted[k]), true);
+}
+
+/* A notification that waits at the entry; L2 has interrupts on. */
+TEST(posted, notification, .sdm = SECTION, .needs = NEEDS,
+     .rules = "posted.delivers posted.no-exit posted.status posted.descriptor posted.eoi posted.virr")
+{
+	struct posted p;
+
+	begin(&p, c);
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		/* A vector in RVI that is deliverable at once would go first: these rows aren't about that. */
+		if (rows[i].rvi && rows[i].delivered)
+			continue;
+		judge_row(&p, i);
+	}
+	judge_done();
+}
+
+/* By L2 itself, and merged with what RVI has: its own notification comes while IF is 0. */
+TEST(posted, notification_if0, .sdm = SECTION, .needs = NEEDS,
+     .rules = "posted.if0 posted.status posted.descriptor posted.eoi")
+{
+	struct posted p;
+	struct exit e;
+
+	begin(&p, c);
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		u32 highest = rows[i].rvi;
+
+		vapic_stand(&p.a, MOV_TO_APIC "\x90\x90\x90", 5, 0, VAPIC_STATUS(rows[i].svi, rows[i].rvi));
+		clear_descriptor(&p);
+		for (u32 k = 0; k < 4; k++) {
+			if (rows[i].posted[k])
+				post(&p, rows[i].posted[k]);
+			if (rows[i].posted[k] > highest)
+				highest = rows[i].posted[k];
+		}
+		/* Straight to L1's APIC: accesses to it aren't virtualized here. */
+		p.a.s.v.g.bx = APIC_PAGE + 0x300;
+		p.a.s.v.g.ax = 0x44000 | NOTIFICATION;
+		e = snippet_run(&p.a.s);
+		JUDGE("posted.if0", snippet_passed(&p.a.s, &e), true);
+		JUDGE("posted.status", vmread(VMCS_guest_interrupt_status), VAPIC_STATUS(rows[i].svi, highest));
+		judge_descriptor(&p);
+		irq_window();
+	}
+	judge_done();
+}
+
+/* Any other vector exits, and leaves the descriptor alone. */
+TEST(posted, other_vector, .sdm = SECTION, .needs = NEEDS, .rules = "posted.other-vector posted.other-untouched")
+{
+	struct posted p;
+	struct exit e;
+
+	begin(&p, c);
+	vapic_stand(&p.a, "\x90\x90", 2, RFLAGS_IF, 0);
+	clear_descriptor(&p);
+	post(&p, 0x61);
+	apic_send_self(OTHER);
+	e = snippet_run(&p.a.s);
+	JUDGE("posted.other-vector", e.reason, EXIT_external_interrupt);
+	JUDGE("posted.other-vector", vmread(VMCS_exit_interruption_info), INFO_VALID | OTHER);
+	JUDGE("posted.other-untouched", p.descriptor[ON], ~0u);
+	JUDGE("posted.other-untouched", p.descriptor[0x61 / 32], 1u << 0x61 % 32);
+	JUDGE("posted.other-untouched", vmread(VMCS_guest_interrupt_status), 0);
+	apic_eoi();
+	judge_done();
+}
+
+/* The descriptor isn't looked at without a notification. */
+TEST(posted, no_notification, .sdm = SECTION, .needs = NEEDS, .rules = "posted.needs-notification")
+{
+	struct posted p;
+	struct exit e;
+
+	begin(&p, c);
+	vapic_stand(&p.a, "\x90\x90", 2, RFLAGS_IF, 0);
+	clear_descriptor(&p);
+	post(&p, 0x61);
+	e = snippet_run(&p.a.s);
+	JUDGE("posted.needs-notification", snippet_passed(&p.a.s, &e), true);
+	JUDGE("posted.needs-notification", p.descriptor[ON], ~0u);
+	JUDGE("posted.needs-notification", p.descriptor[0x61 / 32], 1u << 0x61 % 32);
+	judge_done();
+}
+
+/* A notification of nothing: software may have taken the requests away meanwhile. */
+TEST(posted, empty, .sdm = SECTION, .needs = NEEDS, .rules = "posted.empty")
+{
+	static const u8 rvi[] = { 0, 0x61 };
+	struct posted p;
+	struct exit e;
+
+	begin(&p, c);
+	for (u32 i = 0; i < ARRAY_SIZE(rvi); i++) {
+		vapic_stand(&p.a, "\x90\x90", 2, RFLAGS_IF, VAPIC_STATUS(0x6f, rvi[i]));
+		clear_descriptor(&p);
+		apic_send_self(NOTIFICATION);
+		e = snippet_run(&p.a.s);
+		JUDGE("posted.empty", snippet_passed(&p.a.s, &e), true);
+		JUDGE("posted.empty", vmread(VMCS_guest_interrupt_status), VAPIC_STATUS(0x6f, rvi[i]));
+		JUDGE("posted.empty", p.descriptor[ON], ~1u);
+	}
+	judge_done();
+}
+
+TEST(posted, hlt, .sdm = SECTION, .needs = NEEDS "; activity state HLT",
+     .rules = "posted.hlt-delivers posted.hlt-stays")
+{
+	struct posted p;
+	struct exit e;
+
+	begin(&p, c);
+	judge_about("a vector that can be delivered", NULL);
+	vapic_stand(&p.a, "\x90\x90", 2, RFLAGS_IF, 0);
+	clear_descriptor(&p);
+	post(&p, 0x61);
+	vmwrite(VMCS_guest_activity_state, ACTIVITY_HLT);
+	apic_send_self(NOTIFICATION);
+	e = snippet_run(&p.a.s);
+	JUDGE("posted.hlt-delivers", vapic_vector(&p.a, &e), 0x61);
+	judge_about("one that can't", NULL);
+	vapic_stand(&p.a, "\x90\x90", 2, RFLAGS_IF, VAPIC_STATUS(0x6f, 0));
+	clear_descriptor(&p);
+	post(&p, 0x61);
+	vmwrite(VMCS_guest_activity_state, ACTIVITY_HLT);
+	apic_send_self(NOTIFICATION);
+	e = snippet_run(&p.a.s);
+	JUDGE("posted.hlt-stays", e.reason, EXIT_preemption_timer);
+	JUDGE("posted.hlt-stays", vmread(VMCS_guest_activity_state), ACTIVITY_HLT);
+	judge_done();
+}
