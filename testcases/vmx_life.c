@@ -138,23 +138,6 @@ TEST(vmx, outside_wrong_values, .sdm = "MOV-Move to/from Control Registers", .ru
 	judge_done();
 }
 
-#ifdef __x86_64__
-/* A host that lets paging be turned off in 64-bit code leaves L1 in a mode that there is none of. */
-TEST(vmx, outside_paging_64bit, .sdm = "MOV-Move to/from Control Registers", .flags = TEST_AMD64,
-     .rules = "vmcs.outside-judged")
-{
-	const ulong cr0 = read_cr0();
-
-	judge_begin();
-	expect_out(vmx_off(c), out_ok());
-	judge_about("CR0.NE changes", "and PG in 64-bit code");
-	JUDGE("vmcs.outside-judged", OUTCOME(vmx_outcome(write_cr0_raw(cr0 & ~(ulong)(CR0_PG | CR0_NE)))), FAULT_GP);
-	JUDGE("vmcs.outside-judged", read_cr0(), cr0);
-	expect_out(vmx_on(c), out_ok());
-	judge_done();
-}
-#endif
-
 #ifndef __x86_64__
 /* L1 without paging: its memory is mapped to itself, so nothing else changes. */
 static struct outcome without_paging(struct cpu *c, bool vmxe)
