@@ -13,6 +13,7 @@
 #define BLOCKED_BY_MOV_SS 2u
 #define ACTIVITY_HLT 1u
 #define ACTIVITY_SHUTDOWN 2u
+#define ICR_SELF_FIXED 0x44000u
 
 /* --- At VM entry --- */
 
@@ -266,6 +267,30 @@ TEST(apic, virtual_before_external, .sdm = DELIVERY, .needs = NEEDS, .rules = "a
 	JUDGE("apic.virtual.before-external", vmread(VMCS_guest_interrupt_status), VAPIC_STATUS(0x61, 0));
 	JUDGE("apic.virtual.before-external", e.ip & ~3ul, (ulong)a.handlers + 4 * 0x61);
 	irq_window();
+	judge_done();
+}
+
+/*
+ * One that waits for IF doesn't come because an external interrupt does: that one exits, whatever IF is. L2 goes in with
+ * IF = 1, but blocked by STI, clears IF, and sends the interrupt itself.
+ */
+TEST(apic, virtual_masked_external, .sdm = DELIVERY, .needs = NEEDS, .rules = "apic.virtual.masked-external")
+{
+	struct vapic a;
+	struct exit e;
+
+	judge_begin();
+	judge_about("", NULL);
+	vapic_delivery(&a, c, 0);
+	vapic_stand(&a, "\xfa" MOV_TO_APIC "\x90\x90\x90", 6, RFLAGS_IF, 0x61);
+	vmwrite(VMCS_guest_interruptibility_state, BLOCKED_BY_STI);
+	a.s.v.g.bx = APIC_PAGE + VAPIC_ICR_LOW;
+	a.s.v.g.ax = ICR_SELF_FIXED | (IRQ_VECTOR + IRQ_SELF);
+	e = snippet_run(&a.s);
+	irq_window();
+	JUDGE("apic.virtual.masked-external", e.reason, EXIT_external_interrupt);
+	JUDGE("apic.virtual.masked-external", vmread(VMCS_guest_interrupt_status), 0x61);
+	JUDGE("apic.virtual.masked-external", vapic_bit(&a, VAPIC_IRR, 0x61), true);
 	judge_done();
 }
 
