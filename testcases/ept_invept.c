@@ -240,3 +240,45 @@ TEST(ept, invept_two_cpus, .sdm = "Guidelines for Use of the INVEPT Instruction"
 	JUDGE("ept.invept-this-cpu", remote_page, 1);
 	judge_done();
 }
+
+/* --- Many tables --- */
+
+/*
+ * One page in each of many page tables: more than an L0 has tables for, so that it must give some up while L2 runs. L2 adds up
+ * a word of each page, twice.
+ */
+TEST(ept, many_tables, .sdm = "EPT Translation Mechanism", .needs = SINGLE, .opt = OPT_ept, .rules = "ept.walk")
+{
+	const u32 count = 400;
+	struct ept_path p;
+	u32 *page = page_alloc();
+	u64 base;
+
+	judge_begin();
+	path_begin(&p, c);
+	base = p.gpa & ~((1ull << 30) - 1);
+	for (u32 i = 0; i < count; i++) {
+		u64 gpa = base + i * LARGE_BYTES + (i % 512) * PAGE_SIZE;
+
+		page[i] = 0x10001 * i + 7;
+		ept_map_page(p.s.v.eptp & EPT_ADDR, gpa, (ulong)page, EPT_RWX);
+		p.s.v.l2_window[i] = gpa | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D;
+	}
+	path_synchronize(&p);
+	for (u32 round = 0; round < 2; round++) {
+		u32 sum = 0;
+		struct exit e;
+
+		for (u32 i = 0; i < count; i++)
+			sum += page[i];
+		/* again: ADD EAX, [DI]; ADD EDI, 4100; LOOP again */
+		snippet_code(&p.s, "\x03\x07\x81\xc7\x04\x10\x00\x00\xe2\xf6", 10);
+		p.s.v.g.ax = 0;
+		p.s.v.g.di = L2_WINDOW;
+		p.s.v.g.cx = count;
+		e = snippet_run(&p.s);
+		JUDGE("ept.walk", snippet_passed(&p.s, &e), true);
+		JUDGE("ept.walk", (u32)p.s.v.g.ax, sum);
+	}
+	judge_done();
+}
