@@ -20,6 +20,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from harness.settings import parse_shard
+
 ROOT = Path(__file__).resolve().parent.parent
 LISTS = ROOT / "testcases" / "breaks"
 SCRATCH = ROOT / "build" / "breaks"
@@ -108,8 +110,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stack", default="bochs", help="stack to run on (default: %(default)s)")
     parser.add_argument("--name", default="", metavar="TEXT", help="only changes whose name contains TEXT")
+    parser.add_argument("--shard", default="1/1", metavar="I/N", help="only the I-th of N parts")
     args = parser.parse_args()
-    breaks = [b for b in load() if args.name in b.name]
+    part, parts = parse_shard(args.shard)
+    breaks = [b for b in load() if args.name in b.name][part - 1 :: parts]
     if not breaks:
         print(f"no change has {args.name!r} in its name", file=sys.stderr)
         return 2

@@ -20,6 +20,7 @@ from typing import Any
 
 from harness import breaks
 from harness.breaks import ROOT
+from harness.settings import parse_shard
 
 LISTS = ROOT / "xmhf-nest" / "mutants"
 SCRATCH = ROOT / "build" / "mutants"
@@ -103,8 +104,10 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="harness.mutants", description=__doc__)
     parser.add_argument("--name", default="", metavar="TEXT", help="only mutants whose name contains TEXT")
     parser.add_argument("--json", type=Path, metavar="F", help="results as data")
+    parser.add_argument("--shard", default="1/1", metavar="I/N", help="only the I-th of N parts")
     args = parser.parse_args(argv)
-    mutants = [m for m in load() if args.name in m.name]
+    part, parts = parse_shard(args.shard)
+    mutants = [m for m in load() if args.name in m.name][part - 1 :: parts]
     if not mutants:
         print(f"no mutant has {args.name!r} in its name", file=sys.stderr)
         return 2
