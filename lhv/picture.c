@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "lhv/apic.h"
 #include "lhv/ept_setup.h"
+#include "lhv/guest.h"
 #include "lhv/mem.h"
 #include "lhv/report.h"
 #include "lhv/vmx.h"
@@ -270,7 +271,8 @@ enum picture_result picture_restore(struct cpu *c, char *text, size_t size)
 	struct told first = { .text = text, .size = size }, second = { .text = again, .size = sizeof(again) };
 
 	text[0] = 0;
-	/* What an event leaves behind by itself isn't kept. */
+	/* What an event leaves behind by itself isn't kept. The IRET of this one's handler unblocks NMIs. */
+	try_ud2();
 	write_cr2(0);
 	write_dr6(DR6_FIXED);
 	if (!restore_all(c, &first))

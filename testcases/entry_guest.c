@@ -133,7 +133,10 @@ TEST(entry, guest_perf_global, .sdm = REGISTERS, .needs = TIMER "; load IA32_PER
      .rules = "entry.guest.perf-global entry.guest.perf-global-unused")
 {
 	struct entry t;
+	u64 kept = 0;
 
+	/* Some hosts have the controls and not the MSR. */
+	msr_read_try(MSR_PERF_GLOBAL_CTRL, &kept);
 	if (!entry_begin(&t, c, 0, NULL))
 		return;
 	ROW(&t, "entry.guest.perf-global-unused", ENTERS, SET(guest_ia32_perf_global_ctrl, 1ull << 63));
@@ -143,6 +146,7 @@ TEST(entry, guest_perf_global, .sdm = REGISTERS, .needs = TIMER "; load IA32_PER
 	ROW(&t, "entry.guest.perf-global", FAILS_GUEST, SET(guest_ia32_perf_global_ctrl, 1ull << 63));
 	ROW(&t, "entry.guest.perf-global", FAILS_GUEST, SET(guest_ia32_perf_global_ctrl, 1ull << 31));
 	entry_done(&t);
+	msr_write_try(MSR_PERF_GLOBAL_CTRL, kept);
 }
 
 TEST(entry, guest_efer, .sdm = REGISTERS, .needs = TIMER "; load IA32_EFER; load IA32_EFER at VM exit",

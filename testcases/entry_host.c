@@ -140,7 +140,10 @@ TEST(entry, host_perf_global, .sdm = "Checks on Host Control Registers, MSRs, an
      .rules = "entry.host.perf-global entry.host.perf-global-unused")
 {
 	struct entry t;
+	u64 kept = 0;
 
+	/* Some hosts have the controls and not the MSR. */
+	msr_read_try(MSR_PERF_GLOBAL_CTRL, &kept);
 	if (!entry_begin(&t, c, 0, NULL))
 		return;
 	vmwrite_bits(VMCS_vm_exit_controls, 0, VMEXIT_load_perf_global_ctrl);
@@ -151,6 +154,7 @@ TEST(entry, host_perf_global, .sdm = "Checks on Host Control Registers, MSRs, an
 	ROW(&t, "entry.host.perf-global-unused", ENTERS, CLR(vm_exit_controls, VMEXIT_load_perf_global_ctrl),
 	    SET(host_ia32_perf_global_ctrl, 1ull << 63));
 	entry_done(&t);
+	msr_write_try(MSR_PERF_GLOBAL_CTRL, kept);
 }
 
 #ifdef __x86_64__
