@@ -43,8 +43,10 @@ class Mutant:
     def runs(self, quick: bool = False) -> Iterator[tuple[str, ...]]:
         if self.run:
             yield self.run
-        if not (quick and self.run):
+        if not quick:
             yield from RUNS
+        elif not self.run and not self.equivalent:
+            yield RUNS[0]
 
 
 @dataclass
@@ -104,7 +106,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="harness.mutants", description=__doc__)
     parser.add_argument("--name", default="", metavar="TEXT", help="only mutants whose name contains TEXT")
     parser.add_argument("--json", type=Path, metavar="F", help="results as data")
-    parser.add_argument("--quick", action="store_true", help="only with each mutant's own tests; what survives them may not survive all")
+    parser.add_argument("--quick", action="store_true", help="only with each mutant's own tests: what survives them may not survive all, and equivalents without any aren't tried")
     parser.add_argument("--shard", default="1/1", metavar="I/N", help="only the I-th of N parts")
     args = parser.parse_args(argv)
     part, parts = parse_shard(args.shard)
