@@ -47,7 +47,9 @@ class Missing(Exception):
 def _bochs(stack: Stack, settings: Settings) -> BochsEngine:
     wanted = stack
     if not stack.version and not settings.bochs:
-        _build_fixed()
+        _build(fixes=True)
+        # The emulator below an L0 is to be judged too, and not an old version of it.
+        _build(fixes=False)
         wanted = replace(stack, version=FIXED)
     engine = BochsEngine.find(wanted, settings.bochs)
     if not checkpoint.possible(engine.path, engine.debugger):
@@ -58,10 +60,10 @@ def _bochs(stack: Stack, settings: Settings) -> BochsEngine:
 
 
 @lru_cache
-def _build_fixed() -> None:
-    """Our build of Bochs, if it isn't there or isn't up to date."""
+def _build(*, fixes: bool) -> None:
+    """Our build of Bochs, with our patches or without, if it isn't there or isn't up to date."""
     build = build_bochs.Build(
-        build_bochs.default_folder(fixes=True), jobs=os.cpu_count() or 1, mirror="", tarball=None, fixes=True
+        build_bochs.default_folder(fixes), jobs=os.cpu_count() or 1, mirror="", tarball=None, fixes=fixes
     )
     if build.is_done():
         return
