@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LISTS = ROOT / "testcases" / "breaks"
 SCRATCH = ROOT / "build" / "breaks"
 MODEL = "corei7_haswell_4770"
-TIMEOUT = 300  # seconds for one build and run
+TIMEOUT = 900  # seconds for one build and run, which may hang in many tests
 
 
 @dataclass(frozen=True)

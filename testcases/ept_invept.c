@@ -282,3 +282,71 @@ TEST(ept, many_tables, .sdm = "EPT Translation Mechanism", .needs = SINGLE, .opt
 	}
 	judge_done();
 }
+
+#define ROOTS 12u
+#define REGIONS 120u /* a page table of EPT each, for the last root */
+
+/* L2's word at the beginning of its window. */
+static u32 window_word(struct ept_path *p)
+{
+	struct exit e;
+
+	snippet_code(&p->s, "\x8b\x07", 2); /* MOV EAX, [DI] */
+	p->s.v.g.di = L2_WINDOW;
+	e = snippet_run(&p->s);
+	JUDGE("ept.walk", snippet_passed(&p->s, &e), true);
+	return (u32)p->s.v.g.ax;
+}
+
+/* L2 reads a word of each region. */
+static void touch_regions(struct ept_path *p)
+{
+	struct exit e;
+
+	/* again: ADD EAX, [DI]; ADD EDI, 4096; LOOP again */
+	snippet_code(&p->s, "\x03\x07\x81\xc7\x00\x10\x00\x00\xe2\xf6", 10);
+	p->s.v.g.di = L2_WINDOW + PAGE_SIZE;
+	p->s.v.g.cx = REGIONS;
+	e = snippet_run(&p->s);
+	JUDGE("ept.walk", snippet_passed(&p->s, &e), true);
+}
+
+/*
+ * One guest-physical page that each of many EPT pointers maps to a page of its own: more than an L0 has roots for. Under the last
+ * one L2 also needs more tables than an L0 has, which may cost it all roots, the one that L2 runs on among them.
+ */
+TEST(ept, many_roots, .sdm = "EPT Translation Mechanism", .needs = SINGLE, .opt = OPT_ept, .rules = "ept.walk")
+{
+	struct ept_path p;
+	u64 eptp[ROOTS];
+
+	judge_begin();
+	path_begin(&p, c);
+	for (u32 i = 0; i < ROOTS; i++) {
+		u32 *page = page_alloc();
+
+		eptp[i] = eptp_for(ept_new_root(false));
+		page[0] = 0x30003 * (i + 1);
+		ept_map_page(eptp[i] & EPT_ADDR, p.gpa, (ulong)page, EPT_RWX);
+	}
+	p.s.v.l2_window[0] = p.gpa | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D;
+	for (u32 i = 0; i < REGIONS; i++) {
+		u64 gpa = p.gpa + (i + 1) * (u64)LARGE_BYTES;
+
+		ept_map_page(eptp[ROOTS - 1] & EPT_ADDR, gpa, (ulong)p.page, EPT_RWX);
+		p.s.v.l2_window[1 + i] = gpa | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D;
+	}
+	for (u32 round = 0; round < 3; round++)
+		for (u32 n = 0; n < ROOTS; n++) {
+			u32 i = round == 1 ? ROOTS - 1 - n : n;
+
+			vmwrite(VMCS_ept_pointer, eptp[i]);
+			JUDGE("ept.walk", window_word(&p), 0x30003 * (i + 1));
+			if (i != ROOTS - 1)
+				continue;
+			touch_regions(&p);
+			JUDGE("ept.walk", window_word(&p), 0x30003 * (i + 1));
+		}
+	vcpu_destroy(&p.s.v);
+	judge_done();
+}

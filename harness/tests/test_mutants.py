@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import breaks, mutants
+from harness import breaks, mutants, plan
 from harness.mutants import Fate, Mutant
+from harness.settings import Settings
 
 MUTANTS = mutants.load()
 
@@ -25,6 +27,20 @@ def test_applies(mutant: Mutant) -> None:
     assert mutant.file.startswith("xmhf-nest/") or mutant.file == "lib/x86/vmcs_fields.def"
     assert (breaks.ROOT / mutant.file).read_text().count(mutant.old) == 1
     assert mutant.old != mutant.new
+
+
+def test_what_is_run_is_legal() -> None:
+    """Masks that lhv takes, and tests that are there: otherwise nothing is run, and nothing noticed."""
+    settings = Settings()
+    if not all(path.exists() for path in (settings.tables, settings.kernel("i386"), settings.kernel("amd64"))):
+        pytest.skip("lhv isn't built")
+    for name, words in [(m.name, m.run) for m in MUTANTS] + [(b.name, b.run) for b in breaks.load()]:
+        given = dict(zip(words[::2], words[1::2], strict=True))
+        archs = tuple(given.get("--arch", "i386,amd64").split(","))
+        wanted = {key: tuple(filter(None, given.get(f"--{key[:-1]}", "").split(","))) for key in ("opts", "tests")}
+        if any(wanted.values()):
+            items = plan.items_of(replace(settings, archs=archs, **wanted))
+            assert any(items.values()), name
 
 
 def row(id: str, verdict: str, outcome: str) -> dict[str, Any]:
