@@ -271,12 +271,13 @@ enum picture_result picture_restore(struct cpu *c, char *text, size_t size)
 	struct told first = { .text = text, .size = size }, second = { .text = again, .size = sizeof(again) };
 
 	text[0] = 0;
-	/* What an event leaves behind by itself isn't kept. The IRET of this one's handler unblocks NMIs. */
-	try_ud2();
+	/* What an event leaves behind by itself isn't kept. */
 	write_cr2(0);
 	write_dr6(DR6_FIXED);
 	if (!restore_all(c, &first))
 		return PICTURE_SPOILT;
+	/* The IRET of its handler unblocks NMIs. */
+	try_ud2();
 	if (!first.count)
 		return PICTURE_SAME;
 	if (!c->number)
