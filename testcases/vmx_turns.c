@@ -53,3 +53,34 @@ TEST(vmx, free_after_vmxoff, .sdm = "Restrictions on VMX Operation", .rules = "v
 	}
 	judge_done();
 }
+
+/* VMCLEAR of a VMCS that isn't the current one makes it clear all the same: VMLAUNCH, not VMRESUME. */
+TEST(vmx, clear_another, .sdm = "VMCLEAR-Clear Virtual-Machine Control Structure",
+     .rules = "insn.vmclear.state insn.vmclear.other insn.vmresume.err-5")
+{
+	struct snippet first, second;
+	struct exit e;
+	u64 current = 0;
+
+	judge_begin();
+	snippet_begin(&first, c, 0);
+	snippet_code(&first, "", 0);
+	e = snippet_run(&first);
+	expect(snippet_passed(&first, &e));
+	snippet_begin(&second, c, 0);
+	expect(vmclear(first.v.vmcs_pa).kind == OUT_OK);
+	expect(vmptrst(&current).kind == OUT_OK);
+	JUDGE("insn.vmclear.other", current, second.v.vmcs_pa);
+	vcpu_destroy(&second.v);
+	expect(vmptrld(first.v.vmcs_pa).kind == OUT_OK);
+	c->vcpu = &first.v;
+	snippet_code(&first, "", 0);
+	e = snippet_run(&first);
+	JUDGE("insn.vmresume.err-5",
+	      e.entry.kind == OUT_FAIL_VALID && e.entry.number == VMXERR_vmresume_nonlaunched_vmcs, true);
+	first.v.launched = false;
+	e = snippet_run(&first);
+	JUDGE("insn.vmclear.state", snippet_passed(&first, &e), true);
+	vcpu_destroy(&first.v);
+	judge_done();
+}
