@@ -20,7 +20,7 @@ from harness.rows import EXIT_ENVIRONMENT, EXIT_OK, EXIT_UNEXPECTED
 from harness.settings import ROOT
 
 INSTRUCTIONS_MAX = 90_000_000
-CPU_SECONDS_MAX = 60.0
+CPU_SECONDS_MAX = 180.0
 
 
 @dataclass(frozen=True)
