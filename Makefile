@@ -110,7 +110,7 @@ breaks: deps ## makes wrong changes in a copy of the tree and sees each one noti
 	$(PYTHON) -m harness.breaks $(ARGS)
 
 .PHONY: mutants
-mutants: deps ## makes wrong changes to xmhf-nest in a copy of the tree and sees lhv notice each one; half an hour
+mutants: deps ## makes wrong changes to xmhf-nest in a copy of the tree and sees lhv notice each one; two hours
 	$(PYTHON) -m harness.mutants $(ARGS)
 
 .PHONY: coverage

@@ -2,7 +2,6 @@
 #include "lhv/apic.h"
 
 #include "arch/cpu.h"
-#include "core/mem.h"
 #include "lhv/cpu.h"
 #include "lhv/platform.h"
 #include "lhv/vmx.h"
@@ -183,8 +182,9 @@ static const struct {
 	{ "APIC timer's divider", REG_TIMER_DIVIDE, 0xb },
 };
 
-/* Behind those, what waits and what is in service; vectors below 32 are in neither. Halves, so that there are 16 values. */
+/* Behind those, what waits and what is in service; vectors below 32 are in neither. */
 #define WAITING ARRAY_SIZE(kept_registers)
+_Static_assert(WAITING + 2 == APIC_REGISTERS, "those and the two words behind");
 
 static u32 any_of(u32 first, u32 from, u32 to)
 {
@@ -195,16 +195,15 @@ static u32 any_of(u32 first, u32 from, u32 to)
 	return any;
 }
 
-void apic_registers(u32 value[16])
+void apic_registers(u32 value[APIC_REGISTERS])
 {
-	memset(value, 0, 16 * sizeof(*value));
 	for (u32 i = 0; i < WAITING; i++)
 		value[i] = apic_read(kept_registers[i].offset) & kept_registers[i].kept;
 	value[WAITING] = any_of(REG_IRR, 1, 8);
 	value[WAITING + 1] = any_of(REG_ISR, 1, 8);
 }
 
-void apic_registers_write(const u32 value[16])
+void apic_registers_write(const u32 value[APIC_REGISTERS])
 {
 	/* Masked and unblocked first: then what waits comes, and its handler does its EOI. */
 	apic_timer_stop();

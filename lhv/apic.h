@@ -34,11 +34,12 @@ bool ioapic_present(void);
 void ioapic_route(u32 pin, u32 vector, u32 apic_id);
 void ioapic_mask(u32 pin);
 /*
- * What software sets in the local APIC (16 registers, in an order of our own), without what changes by itself, and what isn't
+ * What software sets in the local APIC (in an order of our own), without what changes by itself, and what isn't
  * handled yet: vectors in IRR and ISR. Writing lets this CPU take what is pending and ends what is in service. xAPIC mode.
  */
-void apic_registers(u32 value[16]);
-void apic_registers_write(const u32 value[16]);
+#define APIC_REGISTERS 12u
+void apic_registers(u32 value[APIC_REGISTERS]);
+void apic_registers_write(const u32 value[APIC_REGISTERS]);
 const char *apic_register_name(u32 index);
 /* Masks both 8259s for good. */
 void pic_mask_all(void);

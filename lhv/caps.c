@@ -85,7 +85,6 @@ static const struct {
 	{ "CR4.VME", 0 },
 	{ "CR4.OSXSAVE", 0 },
 	{ "CR4.PCIDE", 0 },
-	{ "CR4.SMAP", 0 },
 	{ "CR4.SMEP", 0 },
 	{ "CR4.SMXE", 0 },
 	{ "CR4.SMAP", 0 },
@@ -163,8 +162,6 @@ static bool special_have(const char *name)
 		return vmx_caps.cr4_fixed1 & CR4_OSXSAVE;
 	if (!strcmp(name, "CR4.PCIDE"))
 		return vmx_caps.cr4_fixed1 & CR4_PCIDE;
-	if (!strcmp(name, "CR4.SMAP"))
-		return vmx_caps.cr4_fixed1 & CR4_SMAP;
 	if (!strcmp(name, "CR4.SMEP"))
 		return vmx_caps.cr4_fixed1 & CR4_SMEP;
 	if (!strcmp(name, "CR4.SMXE"))

@@ -52,7 +52,6 @@ static const struct {
 	{ "IA32_TSC_AUX", MSR_TSC_AUX },
 };
 
-#define APIC_REGISTERS 16
 #define PTES 512u
 #define TABLES_MAX 8u
 
