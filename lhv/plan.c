@@ -24,31 +24,55 @@ static struct {
 static enum verdict worst_of[MAX_CPUS];
 static u32 items_of[MAX_CPUS];
 
-/* The selected tests, numbers in the image. Matching names is slow enough to be done once. */
+/* The selected tests, numbers in the image. Matching a glob with every test is slow enough to be done once. */
 #define TESTS_MAX 2048
 static u16 chosen[TESTS_MAX];
 static u32 chosen_count;
 static bool is_chosen[TESTS_MAX];
 
-static void choose(const char *glob, u32 n)
+static void choose(u32 n)
 {
-	const struct test_info *t = &lhv_tests_start[n];
-
-	if (is_chosen[n] || !glob_selects(glob, t->area, t->name, t->flags & (TEST_CANARY | TEST_BENCH | TEST_NAMED)))
-		return;
+	if (!is_chosen[n])
+		chosen[chosen_count++] = (u16)n;
 	is_chosen[n] = true;
-	chosen[chosen_count++] = (u16)n;
+}
+
+/* The one test of that id, looked for from test n on, around; n if there is none. */
+static u32 choose_one(const char *id, u32 n, u32 tests)
+{
+	for (u32 i = 0; i < tests; i++) {
+		u32 at = n + i < tests ? n + i : n + i - tests;
+
+		if (!glob_is(id, lhv_tests_start[at].area, lhv_tests_start[at].name))
+			continue;
+		choose(at);
+		return at;
+	}
+	return n;
+}
+
+static void choose_all(const char *glob, u32 tests)
+{
+	for (u32 i = 0; i < tests; i++) {
+		const struct test_info *t = &lhv_tests_start[i];
+
+		if (glob_selects(glob, t->area, t->name, t->flags & (TEST_CANARY | TEST_BENCH | TEST_NAMED)))
+			choose(i);
+	}
 }
 
 static void choose_tests(const struct cmdline *c)
 {
 	u32 tests = (u32)(lhv_tests_end - lhv_tests_start);
+	u32 last = 0; /* names mostly come in the image's order */
 
 	if (tests > TESTS_MAX)
 		panic("%u tests; TESTS_MAX", tests);
 	for (u32 i = 0; i < c->glob_count; i++)
-		for (u32 t = 0; t < tests; t++)
-			choose(c->globs[i], t);
+		if (glob_names_one(c->globs[i]))
+			last = choose_one(c->globs[i], last, tests);
+		else
+			choose_all(c->globs[i], tests);
 }
 
 /* Item n of the whole plan into `now`; false if there are no more. */

@@ -184,6 +184,9 @@ static void test_glob(void)
 	CHECK(glob_selects("ept/x", "ept", "x", false) && !glob_selects("ep", "ept", "x", false));
 	CHECK(glob_selects("canary/fail", "canary", "fail", true) && glob_selects("fail", "canary", "fail", true));
 	CHECK(!glob_selects("*", "canary", "fail", true) && !glob_selects("canary/f?il", "canary", "fail", true));
+	CHECK(glob_names_one("ept/x") && !glob_names_one("x") && !glob_names_one("ept/*") && !glob_names_one("e?t/x"));
+	CHECK(glob_is("ept/x", "ept", "x") && !glob_is("ept/x", "ept", "xy") && !glob_is("ept/xy", "ept", "x"));
+	CHECK(!glob_is("ept/x", "ep", "x") && !glob_is("ept/x", "epta", "x") && !glob_is("ept/x", "ep", "t/x"));
 }
 
 static void test_opt_rules(void)

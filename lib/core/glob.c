@@ -33,6 +33,23 @@ static bool has_wildcard(const char *glob)
 	return false;
 }
 
+bool glob_names_one(const char *glob)
+{
+	bool slash = false;
+
+	for (const char *c = glob; *c; c++)
+		slash |= *c == '/';
+	return slash && !has_wildcard(glob);
+}
+
+bool glob_is(const char *glob, const char *area, const char *name)
+{
+	for (; *area; glob++, area++)
+		if (*glob != *area)
+			return false;
+	return *glob == '/' && !strcmp(glob + 1, name);
+}
+
 bool glob_selects(const char *glob, const char *area, const char *name, bool canary)
 {
 	char full[128];
