@@ -19,7 +19,7 @@ from harness import bench_ops
 from harness.rows import EXIT_ENVIRONMENT, EXIT_OK, EXIT_UNEXPECTED
 from harness.settings import ROOT
 
-INSTRUCTIONS_MAX = 90_000_000
+INSTRUCTIONS_MAX = 20_000_000
 CPU_SECONDS_MAX = 180.0
 
 
