@@ -35,12 +35,13 @@ def read(data: bytes) -> list[Dump]:
             item = line.fields.get("id", "")
         if line.kind != "vmcs":
             continue
-        cpu, tag, name = (line.fields.get(key, "") for key in ("cpu", "tag", "field"))
+        values = dict(line.fields)
+        cpu, tag = values.pop("cpu", ""), values.pop("tag", "")
         dump = last.get(cpu)
-        if dump is None or (dump.after, dump.tag) != (item, tag) or name in dump.values:
+        if dump is None or (dump.after, dump.tag) != (item, tag) or values.keys() & dump.values.keys():
             dump = last[cpu] = Dump(item, cpu, tag)
             dumps.append(dump)
-        dump.values[name] = line.fields.get("value", "")
+        dump.values.update(values)
     return dumps
 
 

@@ -20,21 +20,24 @@ void dump_read(struct vmcs_dump *d)
 	}
 }
 
+/* As many fields in a line as there's room for: a byte costs thousands of instructions where an L0 emulates the port. */
 void dump_print(const struct vmcs_dump *d, const char *tag)
 {
 	struct line l;
+	bool open = false;
 
 	for (u32 i = 0; i < vmcs_table_count; i++) {
-		if (!d->valid[i])
+		if (!d->valid[i] || (open && line_hex(&l, vmcs_table[i].name, d->value[i])))
 			continue;
+		if (open)
+			say_end(&l);
 		say_start(&l, "vmcs");
 		line_u64(&l, "cpu", this_cpu()->number);
 		line_str(&l, "tag", tag);
-		line_str(&l, "field", vmcs_table[i].name);
-		line_hex(&l, "enc", vmcs_table[i].encoding);
-		line_hex(&l, "value", d->value[i]);
-		say_end(&l);
+		open = line_hex(&l, vmcs_table[i].name, d->value[i]);
 	}
+	if (open)
+		say_end(&l);
 }
 
 u32 dump_diff(const struct vmcs_dump *a, const struct vmcs_dump *b)

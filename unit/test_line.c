@@ -50,6 +50,20 @@ static void test_fields(void)
 	CHECK(!strncmp(l.text, "lhv 12345 done ~", 16));
 }
 
+static void test_full(void)
+{
+	struct line l;
+	size_t before;
+
+	line_start(&l, 1, "vmcs");
+	do
+		before = l.len;
+	while (line_hex(&l, "field", 0x12345678));
+	CHECK(before == l.len && before > 0 && LINE_MAX_BYTES - before < 8 + strlen(" field=0x12345678"));
+	line_end(&l);
+	check_line(&l);
+}
+
 static void test_cutting(void)
 {
 	static const char *const fill[] = { "x", " ", "\"", "\\", "\n", "ab " };
@@ -92,6 +106,7 @@ static void test_random_bytes(void)
 const struct unit_case line_cases[] = {
 	{ "line: CRC", test_crc },
 	{ "line: fields", test_fields },
+	{ "line: full", test_full },
 	{ "line: cut at every length", test_cutting },
 	{ "line: random bytes", test_random_bytes },
 	{ NULL, NULL },

@@ -98,12 +98,12 @@ void line_u64(struct line *l, const char *key, u64 value)
 	add_key(l, key, text, 0);
 }
 
-void line_hex(struct line *l, const char *key, u64 value)
+bool line_hex(struct line *l, const char *key, u64 value)
 {
 	char text[24];
 
 	fmt(text, sizeof(text), "0x%llx", (unsigned long long)value);
-	add_key(l, key, text, 0);
+	return add_key(l, key, text, 0);
 }
 
 void line_end(struct line *l)

@@ -20,7 +20,8 @@ void line_start(struct line *l, u32 seq, const char *kind);
 /* Adds ; the value is quoted and escaped when it has blanks, quotes, backslashes or non-printables. */
 void line_str(struct line *l, const char *key, const char *value);
 void line_u64(struct line *l, const char *key, u64 value); /* decimal */
-void line_hex(struct line *l, const char *key, u64 value); /* 0x... without leading zeros */
+/* 0x... without leading zeros. False: there's no room, and the line stays as it was. */
+bool line_hex(struct line *l, const char *key, u64 value);
 /* Adds the checksum and CR LF. An overlong line is cut before; a cut quoted value still gets its closing quote. */
 void line_end(struct line *l);
 
