@@ -29,7 +29,8 @@ void apic_send_self(u32 vector);
 /* INIT, SIPI, SIPI to all but this CPU; page: start address / 4096 below 1 MiB. */
 void apic_start_others(u32 page);
 
-/* Routes an ISA interrupt (edge, high) to a CPU, or masks it. Is there an I/O APIC at all? */
+/* Routes an ISA interrupt (edge, or with IOAPIC_LEVEL level; high) to a CPU, or masks it. Is there an I/O APIC at all? */
+#define IOAPIC_LEVEL 0x8000u /* beside the vector */
 bool ioapic_present(void);
 void ioapic_route(u32 pin, u32 vector, u32 apic_id);
 void ioapic_mask(u32 pin);

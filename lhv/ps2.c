@@ -22,8 +22,6 @@
 #define CONFIG_IRQ1 0x01
 #define CONFIG_IRQ12 0x02
 
-#define PIN_KEYBOARD 1
-#define PIN_MOUSE 12
 #define WAIT_MAX 100000u
 
 static struct lock ps2_lock;
@@ -98,10 +96,14 @@ void ps2_unlock(void)
 
 void ps2_send(bool mouse, u8 byte)
 {
-	struct cpu *c = this_cpu();
-
 	drain();
-	ioapic_route(mouse ? PIN_MOUSE : PIN_KEYBOARD, IRQ_VECTOR + (mouse ? IRQ_MOUSE : IRQ_KEYBOARD), c->apic_id);
+	ioapic_route(mouse ? PS2_PIN_MOUSE : PS2_PIN_KEYBOARD, IRQ_VECTOR + (mouse ? IRQ_MOUSE : IRQ_KEYBOARD),
+		     this_cpu()->apic_id);
+	ps2_put(mouse, byte);
+}
+
+void ps2_put(bool mouse, u8 byte)
+{
 	/* Some controllers (QEMU's) raise no interrupt for a keyboard that is disabled. */
 	if (!mouse)
 		command(CMD_ENABLE_KEYBOARD);
@@ -112,8 +114,8 @@ void ps2_send(bool mouse, u8 byte)
 
 void ps2_quiet(void)
 {
-	ioapic_mask(PIN_KEYBOARD);
-	ioapic_mask(PIN_MOUSE);
+	ioapic_mask(PS2_PIN_KEYBOARD);
+	ioapic_mask(PS2_PIN_MOUSE);
 	/* What a person types is no part of any test. */
 	if (present)
 		command(CMD_DISABLE_KEYBOARD);

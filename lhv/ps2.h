@@ -18,6 +18,10 @@ void ps2_unlock(void);
  * interrupt on this CPU (vectors IRQ_KEYBOARD, IRQ_MOUSE). Lock held.
  */
 void ps2_send(bool mouse, u8 byte);
+/* The same byte, without routing the interrupt; the line stays up until the byte is read. */
+void ps2_put(bool mouse, u8 byte);
+#define PS2_PIN_KEYBOARD 1u /* of the I/O APIC */
+#define PS2_PIN_MOUSE 12u
 /* Masks both interrupts again and empties the controller. Lock held. */
 void ps2_quiet(void);
 /* Is there a byte to read? */
