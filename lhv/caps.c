@@ -5,6 +5,7 @@
 #include "lhv/cpu.h"
 #include "lhv/disk.h"
 #include "lhv/ps2.h"
+#include "lhv/smram.h"
 #include "lhv/vmx.h"
 #include "x86/cr.h"
 #include "x86/msr.h"
@@ -93,6 +94,7 @@ static const struct {
 	{ "supervisor state components", 0 },
 	{ "private pages of xmhf-nest", 0 },
 	{ "PS/2 controller", 0 },
+	{ "SMRAM that is open", 0 },
 	{ "ATA disk", 0 },
 };
 
@@ -178,6 +180,8 @@ static bool special_have(const char *name)
 		return private_pages_present();
 	if (!strcmp(name, "PS/2 controller"))
 		return ps2_present();
+	if (!strcmp(name, "SMRAM that is open"))
+		return smram_present();
 	return disk_present();
 }
 
