@@ -238,3 +238,62 @@ TEST(posted, hlt, .sdm = SECTION, .needs = NEEDS "; activity state HLT",
 	JUDGE("posted.hlt-stays", vmread(VMCS_guest_activity_state), ACTIVITY_HLT);
 	judge_done();
 }
+
+/* L1 has another use for the page. */
+static void use_otherwise(volatile u32 *page)
+{
+	for (u32 i = 0; i < PAGE_SIZE / sizeof(u32); i++)
+		page[i] = 0xf00d0000 + i;
+}
+
+static bool still_used(const volatile u32 *page)
+{
+	u32 wrong = 0;
+
+	for (u32 i = 0; i < PAGE_SIZE / sizeof(u32); i++)
+		wrong += page[i] != 0xf00d0000 + i;
+	return !wrong;
+}
+
+/* A host that remembers a descriptor longer than it may writes to memory that is somebody else's (CVE-2018-16882). */
+TEST(posted, descriptor_left, .sdm = SECTION, .needs = NEEDS,
+     .rules = "posted.current posted.not-in-root posted.delivers posted.status posted.descriptor posted.eoi posted.virr")
+{
+	static const char *const ways[] = { "another descriptor", "VMCLEAR", "a refused entry", "VMXOFF" };
+	struct posted p;
+
+	begin(&p, c);
+	for (u32 way = 0; way < ARRAY_SIZE(ways); way++) {
+		volatile u32 *left = p.descriptor;
+		struct vcpu *v = &p.a.s.v;
+		u32 taken;
+
+		judge_about(ways[way], "before");
+		judge_row(&p, 1);
+		judge_about(ways[way], NULL);
+		if (way == 2) {
+			vmwrite(VMCS_posted_interrupt_descriptor_address, 1ull << 52);
+			expect_out(snippet_run(&p.a.s).entry, out_valid(VMXERR_entry_invalid_control_fields));
+		}
+		if (way > 0) {
+			require(vmclear(v->vmcs_pa).kind == OUT_OK);
+			v->launched = false;
+		}
+		if (way == 3) {
+			vmx_off(c);
+			require(vmx_on(c).kind == OUT_OK);
+		}
+		use_otherwise(left);
+		taken = c->count[LEVEL_L1][IRQ_SELF];
+		apic_send_self(NOTIFICATION);
+		irq_window();
+		JUDGE("posted.not-in-root", c->count[LEVEL_L1][IRQ_SELF], taken + 1);
+		if (way > 0)
+			require(vmptrld(v->vmcs_pa).kind == OUT_OK);
+		p.descriptor = page_alloc();
+		vmwrite(VMCS_posted_interrupt_descriptor_address, (ulong)p.descriptor);
+		judge_row(&p, 1);
+		JUDGE("posted.current", still_used(left), true);
+	}
+	judge_done();
+}
