@@ -257,7 +257,8 @@ static bool still_used(const volatile u32 *page)
 
 /* A host that remembers a descriptor longer than it may writes to memory that is somebody else's (CVE-2018-16882). */
 TEST(posted, descriptor_left, .sdm = SECTION, .needs = NEEDS,
-     .rules = "posted.current posted.not-in-root posted.delivers posted.status posted.descriptor posted.eoi posted.virr")
+     .rules =
+	     "posted.current posted.not-in-root posted.delivers posted.status posted.descriptor posted.eoi posted.virr")
 {
 	static const char *const ways[] = { "another descriptor", "VMCLEAR", "a refused entry", "VMXOFF" };
 	struct posted p;

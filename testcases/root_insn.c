@@ -85,8 +85,8 @@ static bool faults(struct l1_code *l, u32 msr, bool write, u64 value)
 
 TEST(msr, root_unknown, .sdm = "WRMSR-Write to Model Specific Register", .rules = "msr.root-unknown")
 {
-	static const u32 nowhere[] = { MSR_NOWHERE, 0x2000, 0x12345678, 0xbfffffff, 0xc0000000 | MSR_NOWHERE,
-				       0xc0002000, 0xffffffff };
+	static const u32 nowhere[] = { MSR_NOWHERE, 0x2000,    0x12345678, 0xbfffffff, 0xc0000000 | MSR_NOWHERE,
+				       0xc0002000,  0xffffffff };
 	struct l1_code l;
 
 	judge_begin();

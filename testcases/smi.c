@@ -32,10 +32,10 @@ static void put_address(u8 *at, const volatile u32 *word)
 static void begin(void)
 {
 	static const u8 code[] = {
-		0x0f, 0x20, 0xe0,                         /* MOV EAX, CR4 */
-		0x66, 0x67, 0xa3, 0,    0,    0, 0,       /* MOV [smm_cr4], EAX */
-		0x66, 0x67, 0xff, 0x05, 0,    0, 0, 0,    /* INC DWORD [smis] */
-		0x0f, 0xaa,                               /* RSM */
+		0x0f, 0x20, 0xe0,                   /* MOV EAX, CR4 */
+		0x66, 0x67, 0xa3, 0,    0, 0, 0,    /* MOV [smm_cr4], EAX */
+		0x66, 0x67, 0xff, 0x05, 0, 0, 0, 0, /* INC DWORD [smis] */
+		0x0f, 0xaa,                         /* RSM */
 	};
 	_Static_assert(sizeof(code) <= sizeof(handler), "SMRAM_HANDLER_BYTES");
 

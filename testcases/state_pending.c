@@ -14,7 +14,8 @@ static u32 mov_ss(u8 bytes[8], const void *address)
 	static const u8 begin[] = {
 		0x8e,
 #ifdef __x86_64__
-		0x14, 0x25,
+		0x14,
+		0x25,
 #else
 		0x15,
 #endif

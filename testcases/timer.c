@@ -211,7 +211,8 @@ static void leave_timer_behind(struct stage *st, const struct where *rule)
 	struct exit e;
 
 	for (;; ticks <<= 4) {
-		e = scene(st, &(const struct scene){ .name = "timer left", NOPS(1), .pin = TIMED, .timer = (u32)ticks });
+		e = scene(st,
+			  &(const struct scene){ .name = "timer left", NOPS(1), .pin = TIMED, .timer = (u32)ticks });
 		if (ticks >= LEAVE_MAX || e.entry.kind != OUT_OK || e.reason != EXIT_preemption_timer)
 			break;
 	}
