@@ -5,7 +5,7 @@
 
 #define PCI_ADDRESS 0xcf8
 #define PCI_DATA 0xcfc
-#define HOST_BRIDGE(reg) (0x80000000u | ((reg) & 0xfc))
+#define HOST_BRIDGE(reg) (0x80000000u | ((reg)&0xfc))
 #define I440FX 0x12378086u
 #define SMRAMC 0x72 /* system-management RAM control */
 #define D_OPEN 0x40u
