@@ -176,12 +176,8 @@ TEST(entry, tpr_threshold, .sdm = "VM Exits Induced by the TPR Threshold", .need
 	vmwrite(VMCS_apic_access_address, (ulong)page_alloc());
 	vmwrite(VMCS_tpr_threshold, 5);
 	for (u32 vtpr = 0; vtpr < 8; vtpr++) {
-		const struct scene sc = {
-			.name = "active", NOPS(3), .pin = PIN_activate_preemption_timer, .proc = PROC_use_tpr_shadow
-		};
-
 		page[VTPR] = (u8)(vtpr << 4 | 0xf);
-		e = scene(&st, &sc);
+		e = SCENE(&st, "active", NOPS(3), .pin = PIN_activate_preemption_timer, .proc = PROC_use_tpr_shadow);
 		if (vtpr < 5)
 			ENDS("entry.tpr-threshold-entry", &st, e, EXIT_tpr_below_threshold, 0);
 		else
@@ -189,23 +185,14 @@ TEST(entry, tpr_threshold, .sdm = "VM Exits Induced by the TPR Threshold", .need
 	}
 	page[VTPR] = 0;
 	/* Behind an injection, and before everything else. */
-	e = scene(&st, &(const struct scene){ .name = "injection",
-					      NOPS(3),
-					      .pin = PIN_activate_preemption_timer,
-					      .proc = PROC_use_tpr_shadow,
-					      .inject = EVENT_EXCEPTION(VEC_UD) });
+	e = SCENE(&st, "injection", NOPS(3), .pin = PIN_activate_preemption_timer, .proc = PROC_use_tpr_shadow,
+		  .inject = EVENT_EXCEPTION(VEC_UD));
 	ENDS_AT("entry.tpr-threshold-entry", &st, e, EXIT_tpr_below_threshold, scene_handler(&st, VEC_UD));
-	e = scene(&st, &(const struct scene){ .name = "timer 0",
-					      NOPS(3),
-					      .pin = PIN_activate_preemption_timer,
-					      .proc = PROC_use_tpr_shadow,
-					      .timer_zero = true });
+	e = SCENE(&st, "timer 0", NOPS(3), .pin = PIN_activate_preemption_timer, .proc = PROC_use_tpr_shadow,
+		  .timer_zero = true);
 	ENDS("entry.tpr-threshold-entry", &st, e, EXIT_tpr_below_threshold, 0);
-	e = scene(&st, &(const struct scene){ .name = "MOV SS",
-					      NOPS(3),
-					      .blocked = BY_MOV_SS,
-					      .pin = PIN_activate_preemption_timer,
-					      .proc = PROC_use_tpr_shadow });
+	e = SCENE(&st, "MOV SS", NOPS(3), .blocked = BY_MOV_SS, .pin = PIN_activate_preemption_timer,
+		  .proc = PROC_use_tpr_shadow);
 	ENDS("entry.tpr-threshold-entry", &st, e, EXIT_tpr_below_threshold, 0);
 	st.s.v.ctl[CTL_PROC2] &= ~(u32)PROC2_virtualize_apic_accesses;
 	stage_done(&st);

@@ -20,6 +20,14 @@ void nmi_unblock(void);
 
 const char scene_nops[] = "\x90\x90\x90\x90\x90\x90\x90\x90";
 
+const struct scene_event scene_events[SCENE_EVENTS] = {
+	{ "exception", EVENT_EXCEPTION(VEC_UD), 0 },
+	{ "interrupt", EVENT_EXTERNAL(SCENE_VECTOR), 0 },
+	{ "NMI", EVENT_NMI, 0 },
+	{ "INT n", EVENT_VALID | 0x400u | 0x41, 2 },
+	{ "INT3", EVENT_VALID | 0x600u | VEC_BP, 1 },
+};
+
 /* VMCALL and IRET. */
 #ifdef __x86_64__
 static const u8 handler[] = { 0x0f, 0x01, 0xc1, 0x48, 0xcf };
