@@ -43,17 +43,7 @@ static void paged_end(struct paged *p)
 	judge_done();
 }
 
-#define PAGED(name_, ...)                           \
-	static void paged_##name_(struct paged *p); \
-	TEST(insn, name_, __VA_ARGS__)              \
-	{                                           \
-		struct paged p;                     \
-                                                    \
-		paged_begin(&p, c);                 \
-		paged_##name_(&p);                  \
-		paged_end(&p);                      \
-	}                                           \
-	static void paged_##name_(struct paged *p)
+#define PAGED(name_, ...) TEST_WITH(insn, name_, struct paged, p, paged_begin(p, c), paged_end(p), __VA_ARGS__)
 
 /* The operand stands in the window; then the window gets this entry. */
 static struct outcome run_with(struct paged *p, const struct insn_row *i, u64 entry)

@@ -88,17 +88,8 @@ struct stage {
 void stage_begin(struct stage *st, struct cpu *c);
 void stage_done(struct stage *st);
 /* A test that has a stage, `st`. */
-#define SCENES(area_, name_, ...)                                    \
-	static void scenes_##name_(struct stage *st, struct cpu *c); \
-	TEST(area_, name_, __VA_ARGS__)                              \
-	{                                                            \
-		struct stage st;                                     \
-                                                                     \
-		stage_begin(&st, c);                                 \
-		scenes_##name_(&st, c);                              \
-		stage_done(&st);                                     \
-	}                                                            \
-	static void scenes_##name_(struct stage *st, struct cpu *c __attribute__((unused)))
+#define SCENES(area_, name_, ...) \
+	TEST_WITH(area_, name_, struct stage, st, stage_begin(st, c), stage_done(st), __VA_ARGS__)
 
 /* Sets all of it up and enters; once more from where L2 stands: scene_again. */
 #define SCENE(st, name_, ...) scene((st), &(const struct scene){ .name = (name_), __VA_ARGS__ })
