@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ if __package__ in (None, ""):
 
 from images import apt
 from images.bochsrc import detect
-from images.common import ImageError, cache_folder, digest, read_file, write_file
+from images.common import ImageError, cache_folder, digest, program, read_file, write_file
 from images.logged import Env, Progress, logged_run
 
 VERSION = "3.0"
@@ -280,39 +279,26 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parse(argv)
-    # The compilers are in a process group of their own, so they have to be told.
-    signal.signal(signal.SIGTERM, interrupt)
+def work(arguments: argparse.Namespace) -> None:
     folder = arguments.folder or default_folder(arguments.fixes)
     build = Build(
         folder.absolute(), jobs=arguments.jobs, mirror=arguments.mirror, tarball=arguments.tarball, fixes=arguments.fixes
     )
-    try:
-        if arguments.force:
-            build.facts.unlink(missing_ok=True)
-        if build.is_done():
-            say(f"{build.binary} is up to date")
-            return 0
-        install_packages()
-        build.run()
-        if not arguments.keep:
-            build.clean()
-        say(f"{build.binary} is ready")
-    except ImageError as e:
-        print(f"bochs: {e}", file=sys.stderr)
-        return 3
-    except OSError as e:
-        print(f"bochs: {e.filename or ''}: {e.strerror}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        print("bochs: interrupted; the next run goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    if arguments.force:
+        build.facts.unlink(missing_ok=True)
+    if build.is_done():
+        say(f"{build.binary} is up to date")
+        return
+    install_packages()
+    build.run()
+    if not arguments.keep:
+        build.clean()
+    say(f"{build.binary} is ready")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse(argv)
+    return program("bochs", lambda: work(arguments), "the next run goes on from here")
 
 
 if __name__ == "__main__":

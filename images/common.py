@@ -6,9 +6,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 TOOL_TIMEOUT = 120  # seconds; each tool needs well under one
@@ -33,6 +35,30 @@ PACKAGES = {
 
 class ImageError(Exception):
     """The environment or the input doesn't allow the image; the text is for the user."""
+
+
+def program(name: str, work: Callable[[], None], interrupted: str = "") -> int:
+    """Does a program's work and returns its exit code: 0, or 3 or 130 (interrupted) behind a line on stderr that says why.
+
+    SIGTERM interrupts too, since what the program has started is in process groups of its own and has to be told.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        work()
+    except ImageError as e:
+        print(f"{name}: {e}", file=sys.stderr)
+        return 3
+    except OSError as e:
+        print(f"{name}: {e.filename or ''}: {e.strerror}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted{interrupted and '; '}{interrupted}", file=sys.stderr)
+        return 130
+    return 0
 
 
 def find_tool(name: str) -> str:

@@ -124,9 +124,9 @@ void apic_timer_stop(void)
 	apic_write(REG_LVT_TIMER, LVT_MASKED);
 }
 
-static void icr_write(u32 destination, u32 low)
+void apic_icr(u32 id, u32 low)
 {
-	apic_write(REG_ICR_HIGH, destination << 24);
+	apic_write(REG_ICR_HIGH, id << 24);
 	apic_write(REG_ICR_LOW, low);
 	for (u32 i = 0; i < 1000000 && apic_read(REG_ICR_LOW) & ICR_PENDING; i++)
 		cpu_pause();
@@ -138,12 +138,12 @@ static void icr_write(u32 destination, u32 low)
  */
 void apic_send(u32 id, u32 vector)
 {
-	icr_write(id, ICR_ASSERT | vector);
+	apic_icr(id, ICR_ASSERT | vector);
 }
 
 void apic_send_self(u32 vector)
 {
-	icr_write(0, ICR_SELF | ICR_ASSERT | vector);
+	apic_icr(0, ICR_SELF | ICR_ASSERT | vector);
 }
 
 static void wait_ms(u32 ms)
@@ -157,10 +157,10 @@ static void wait_ms(u32 ms)
 /* SDM: "Typical BSP Initialization Sequence" */
 void apic_start_others(u32 page)
 {
-	icr_write(0, ICR_OTHERS | ICR_ASSERT | ICR_INIT);
+	apic_icr(0, ICR_OTHERS | ICR_ASSERT | ICR_INIT);
 	wait_ms(10);
 	for (int i = 0; i < 2; i++) {
-		icr_write(0, ICR_OTHERS | ICR_ASSERT | ICR_STARTUP | page);
+		apic_icr(0, ICR_OTHERS | ICR_ASSERT | ICR_STARTUP | page);
 		wait_ms(1);
 	}
 }

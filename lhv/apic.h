@@ -26,6 +26,8 @@ void apic_timer_measure_end(u32 ms);
 /* Fixed-delivery IPI. Waits until it is sent. */
 void apic_send(u32 apic_id, u32 vector);
 void apic_send_self(u32 vector);
+/* The lower half of ICR as it is. Waits until it is sent, too. */
+void apic_icr(u32 apic_id, u32 low);
 /* INIT, SIPI, SIPI to all but this CPU; page: start address / 4096 below 1 MiB. */
 void apic_start_others(u32 page);
 

@@ -55,6 +55,22 @@ typedef void test_fn(struct cpu *c);
 	static test_fn *const fn_##name_ __attribute__((section(".lhv_test_fns" place_), used)) = test_##name_;        \
 	static void test_##name_(struct cpu *c __attribute__((unused)))
 
+/*
+ * A test whose body gets, besides `c`, a pointer `it_` to a `type_` that `begin_` has made and `end_` takes down: for macros that
+ * name a family of tests (testcases/scene.h).
+ */
+#define TEST_WITH(area_, name_, type_, it_, begin_, end_, ...) \
+	static void with_##name_(type_ *it_, struct cpu *c);   \
+	TEST(area_, name_, __VA_ARGS__)                        \
+	{                                                      \
+		type_ thing, *it_ = &thing;                    \
+                                                               \
+		begin_;                                        \
+		with_##name_(it_, c);                          \
+		end_;                                          \
+	}                                                      \
+	static void with_##name_(type_ *it_ __attribute__((unused)), struct cpu *c __attribute__((unused)))
+
 extern const struct test_info lhv_tests_start[], lhv_tests_end[];
 extern test_fn *const lhv_test_fns_start[];
 

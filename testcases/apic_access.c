@@ -3,7 +3,6 @@
 #include "core/mem.h"
 #include "lhv/apic.h"
 #include "lhv/ept_setup.h"
-#include "testcases/judge.h"
 #include "testcases/vapic.h"
 #include "x86/cr.h"
 
@@ -104,34 +103,22 @@ static void judge_accesses(struct vapic *a, const struct access *table, u32 coun
 	"apic.access.exits apic.access.offset apic.access.type apic.access.fault-like " \
 	"apic.access.no-event apic.access.hidden"
 
-TEST(apic, access, .sdm = SECTION, .needs = "virtualize APIC accesses", .rules = ACCESS_RULES)
+VAPIC_TEST(access, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = SECTION,
+	   .needs = "virtualize APIC accesses", .rules = ACCESS_RULES)
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	judge_accesses(&a, accesses, ARRAY_SIZE(accesses));
-	judge_done();
+	judge_accesses(a, accesses, ARRAY_SIZE(accesses));
 }
 
-TEST(apic, access_ept, .sdm = SECTION, .needs = "virtualize APIC accesses", .opt = OPT_ept, .rules = ACCESS_RULES)
+VAPIC_TEST(access_ept, vapic_begin(a, c, OPT_ept, PROC2_virtualize_apic_accesses), .sdm = SECTION,
+	   .needs = "virtualize APIC accesses", .opt = OPT_ept, .rules = ACCESS_RULES)
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_begin(&a, c, OPT_ept, PROC2_virtualize_apic_accesses);
-	judge_accesses(&a, accesses, ARRAY_SIZE(accesses));
-	judge_done();
+	judge_accesses(a, accesses, ARRAY_SIZE(accesses));
 }
 
-TEST(apic, access_modify, .sdm = QUALIFICATION, .needs = "virtualize APIC accesses", .rules = ACCESS_RULES)
+VAPIC_TEST(access_modify, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = QUALIFICATION,
+	   .needs = "virtualize APIC accesses", .rules = ACCESS_RULES)
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	judge_accesses(&a, modifying, ARRAY_SIZE(modifying));
-	judge_done();
+	judge_accesses(a, modifying, ARRAY_SIZE(modifying));
 }
 
 /* The page where the local APIC itself is, as most hypervisors have it. */
@@ -151,25 +138,16 @@ static void judge_real_page(struct vapic *a)
 	JUDGE("apic.access.hidden", *esr, before);
 }
 
-TEST(apic, access_real_page, .sdm = SECTION, .needs = "virtualize APIC accesses", .rules = ACCESS_RULES)
+VAPIC_TEST(access_real_page, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = SECTION,
+	   .needs = "virtualize APIC accesses", .rules = ACCESS_RULES)
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	judge_real_page(&a);
-	judge_done();
+	judge_real_page(a);
 }
 
-TEST(apic, access_real_page_ept, .sdm = SECTION, .needs = "virtualize APIC accesses", .opt = OPT_ept,
-     .rules = ACCESS_RULES)
+VAPIC_TEST(access_real_page_ept, vapic_begin(a, c, OPT_ept, PROC2_virtualize_apic_accesses), .sdm = SECTION,
+	   .needs = "virtualize APIC accesses", .opt = OPT_ept, .rules = ACCESS_RULES)
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_begin(&a, c, OPT_ept, PROC2_virtualize_apic_accesses);
-	judge_real_page(&a);
-	judge_done();
+	judge_real_page(a);
 }
 
 /* --- The local APIC's page, where another one is virtualized --- */
@@ -198,129 +176,111 @@ static void judge_other_page(struct vapic *a)
 	JUDGE("apic.access.init", e.reason, EXIT_init);
 }
 
-TEST(apic, access_other_page, .sdm = SECTION, .needs = "virtualize APIC accesses",
-     .rules = "apic.access.only-page apic.access.init")
+VAPIC_TEST(access_other_page, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = SECTION,
+	   .needs = "virtualize APIC accesses", .rules = "apic.access.only-page apic.access.init")
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	judge_other_page(&a);
-	judge_done();
+	judge_other_page(a);
 }
 
 /* The same EPT pointer, with the local APIC's page virtualized and not by turns; and EPT changes meanwhile. */
-TEST(apic, access_other_page_ept, .sdm = SECTION, .needs = "virtualize APIC accesses; INVEPT", .opt = OPT_ept,
-     .rules = ACCESS_RULES " apic.access.only-page apic.access.init apic.access.invept")
+VAPIC_TEST(access_other_page_ept, vapic_begin(a, c, OPT_ept, PROC2_virtualize_apic_accesses), .sdm = SECTION,
+	   .needs = "virtualize APIC accesses; INVEPT", .opt = OPT_ept,
+	   .rules = ACCESS_RULES " apic.access.only-page apic.access.init apic.access.invept")
 {
-	struct vapic a;
 	struct exit e;
 	u64 root;
 
-	judge_begin();
-	vapic_begin(&a, c, OPT_ept, PROC2_virtualize_apic_accesses);
-	root = a.s.v.eptp & EPT_ADDR;
+	root = a->s.v.eptp & EPT_ADDR;
 	for (u32 i = 0; i < 2; i++) {
-		judge_real_page(&a);
+		judge_real_page(a);
 		judge_about("EPT changes", NULL);
-		a.s.v.l2_window[(VAPIC_BEFORE - L2_WINDOW) >> PAGE_SHIFT] = GPA_ALIAS | PTE_P | PTE_W;
-		ept_map_page(root, GPA_ALIAS, (ulong)a.before, EPT_RWX);
-		*(u32 *)(void *)a.before = 0x11;
-		*(u32 *)(void *)a.behind = 0x22;
-		invept(INVEPT_SINGLE, a.s.v.eptp, 0);
-		e = vapic_run(&a, MOV_FROM_APIC, 2, 0u - PAGE_SIZE, 0);
-		JUDGE("apic.access.invept", snippet_passed(&a.s, &e), true);
-		JUDGE("apic.access.invept", a.s.v.g.ax, 0x11);
-		ept_map_page(root, GPA_ALIAS, (ulong)a.behind, EPT_RWX);
-		invept(INVEPT_SINGLE, a.s.v.eptp, 0);
-		e = vapic_run(&a, MOV_FROM_APIC, 2, 0u - PAGE_SIZE, 0);
-		JUDGE("apic.access.invept", a.s.v.g.ax, 0x22);
-		vapic_access_page(&a, (ulong)a.access);
-		judge_other_page(&a);
+		a->s.v.l2_window[(VAPIC_BEFORE - L2_WINDOW) >> PAGE_SHIFT] = GPA_ALIAS | PTE_P | PTE_W;
+		ept_map_page(root, GPA_ALIAS, (ulong)a->before, EPT_RWX);
+		*(u32 *)(void *)a->before = 0x11;
+		*(u32 *)(void *)a->behind = 0x22;
+		invept(INVEPT_SINGLE, a->s.v.eptp, 0);
+		e = vapic_run(a, MOV_FROM_APIC, 2, 0u - PAGE_SIZE, 0);
+		JUDGE("apic.access.invept", snippet_passed(&a->s, &e), true);
+		JUDGE("apic.access.invept", a->s.v.g.ax, 0x11);
+		ept_map_page(root, GPA_ALIAS, (ulong)a->behind, EPT_RWX);
+		invept(INVEPT_SINGLE, a->s.v.eptp, 0);
+		e = vapic_run(a, MOV_FROM_APIC, 2, 0u - PAGE_SIZE, 0);
+		JUDGE("apic.access.invept", a->s.v.g.ax, 0x22);
+		vapic_access_page(a, (ulong)a->access);
+		judge_other_page(a);
 	}
-	judge_done();
 }
 
 /* --- Neighbours, and no control --- */
 
-TEST(apic, access_neighbours, .sdm = SECTION, .needs = "virtualize APIC accesses",
-     .rules = "apic.access.only-page apic.access.not-accessed apic.access.control-off")
+VAPIC_TEST(access_neighbours, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = SECTION,
+	   .needs = "virtualize APIC accesses",
+	   .rules = "apic.access.only-page apic.access.not-accessed apic.access.control-off")
 {
 	static const char address_only[] = "\x8d\x03\x0f\x01\x3b"; /* lea eax, [ebx]; invlpg [ebx] */
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
 	judge_about("the last word before", NULL);
-	e = vapic_run(&a, MOV_TO_APIC, 2, (u32)-4, 0x11223344);
-	JUDGE("apic.access.only-page", snippet_passed(&a.s, &e), true);
+	e = vapic_run(a, MOV_TO_APIC, 2, (u32)-4, 0x11223344);
+	JUDGE("apic.access.only-page", snippet_passed(&a->s, &e), true);
 	judge_about("the first word behind", NULL);
-	e = vapic_run(&a, MOV_TO_APIC, 2, PAGE_SIZE, 0x55667788);
-	JUDGE("apic.access.only-page", snippet_passed(&a.s, &e), true);
-	JUDGE("apic.access.only-page", *(u32 *)(void *)a.behind, 0x55667788);
+	e = vapic_run(a, MOV_TO_APIC, 2, PAGE_SIZE, 0x55667788);
+	JUDGE("apic.access.only-page", snippet_passed(&a->s, &e), true);
+	JUDGE("apic.access.only-page", *(u32 *)(void *)a->behind, 0x55667788);
 	judge_about("LEA and INVLPG", NULL);
-	e = vapic_run(&a, address_only, sizeof(address_only) - 1, 0x80, 0);
-	JUDGE("apic.access.not-accessed", snippet_passed(&a.s, &e), true);
+	e = vapic_run(a, address_only, sizeof(address_only) - 1, 0x80, 0);
+	JUDGE("apic.access.not-accessed", snippet_passed(&a->s, &e), true);
 	/* SDM, "Instruction-Specific Considerations": it may exit, or flush the line of the virtual-APIC page. */
-	e = vapic_run(&a, "\x0f\xae\x3b", 3, 0x80, 0);
+	e = vapic_run(a, "\x0f\xae\x3b", 3, 0x80, 0);
 	say_note("CLFLUSH of the APIC-access page %s", e.reason == EXIT_apic_access ? "exits" : "doesn't exit");
 	judge_about("without the control", NULL);
-	a.s.v.ctl[CTL_PROC2] &= ~(u32)PROC2_virtualize_apic_accesses;
-	vcpu_write_controls(&a.s.v);
-	e = vapic_run(&a, MOV_TO_APIC, 2, 0x80, 0x99aabbcc);
-	JUDGE("apic.access.control-off", snippet_passed(&a.s, &e), true);
-	JUDGE("apic.access.control-off", *(u32 *)(void *)(a.access + 0x80), 0x99aabbcc);
-	judge_done();
+	a->s.v.ctl[CTL_PROC2] &= ~(u32)PROC2_virtualize_apic_accesses;
+	vcpu_write_controls(&a->s.v);
+	e = vapic_run(a, MOV_TO_APIC, 2, 0x80, 0x99aabbcc);
+	JUDGE("apic.access.control-off", snippet_passed(&a->s, &e), true);
+	JUDGE("apic.access.control-off", *(u32 *)(void *)(a->access + 0x80), 0x99aabbcc);
 }
 
-TEST(apic, access_straddles, .sdm = PRIORITY, .needs = "virtualize APIC accesses",
-     .rules = "apic.access.straddles apic.access.straddles-nothing")
+VAPIC_TEST(access_straddles, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = PRIORITY,
+	   .needs = "virtualize APIC accesses", .rules = "apic.access.straddles apic.access.straddles-nothing")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	*(u32 *)(void *)(a.before + PAGE_SIZE - 4) = 0x11223344;
-	*(u32 *)(void *)a.behind = 0x55667788;
+	*(u32 *)(void *)(a->before + PAGE_SIZE - 4) = 0x11223344;
+	*(u32 *)(void *)a->behind = 0x55667788;
 	judge_about("2 bytes before, 2 bytes in the page", NULL);
-	e = vapic_run(&a, MOV_TO_APIC, 2, (u32)-2, 0xffffffff);
+	e = vapic_run(a, MOV_TO_APIC, 2, (u32)-2, 0xffffffff);
 	JUDGE("apic.access.straddles", e.reason, EXIT_apic_access);
 	JUDGE("apic.access.straddles", e.qualification & APIC_TYPE, APIC_LINEAR_WRITE);
-	JUDGE("apic.access.straddles-nothing", *(u32 *)(void *)(a.before + PAGE_SIZE - 4), 0x11223344);
+	JUDGE("apic.access.straddles-nothing", *(u32 *)(void *)(a->before + PAGE_SIZE - 4), 0x11223344);
 	judge_about("2 bytes in the page, 2 bytes behind", NULL);
-	e = vapic_run(&a, MOV_TO_APIC, 2, PAGE_SIZE - 2, 0xffffffff);
+	e = vapic_run(a, MOV_TO_APIC, 2, PAGE_SIZE - 2, 0xffffffff);
 	JUDGE("apic.access.straddles", e.reason, EXIT_apic_access);
-	JUDGE("apic.access.straddles-nothing", *(u32 *)(void *)a.behind, 0x55667788);
+	JUDGE("apic.access.straddles-nothing", *(u32 *)(void *)a->behind, 0x55667788);
 	judge_about("read of 2 bytes before, 2 bytes in the page", NULL);
-	e = vapic_run(&a, MOV_FROM_APIC, 2, (u32)-2, 0);
+	e = vapic_run(a, MOV_FROM_APIC, 2, (u32)-2, 0);
 	JUDGE("apic.access.straddles", e.reason, EXIT_apic_access);
 	JUDGE("apic.access.straddles", e.qualification & APIC_TYPE, APIC_LINEAR_READ);
-	judge_done();
 }
 
 /* An iteration of a string instruction that exits leaves the ones before done. */
-TEST(apic, access_string, .sdm = PRIORITY, .needs = "virtualize APIC accesses", .rules = "apic.access.string")
+VAPIC_TEST(access_string, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = PRIORITY,
+	   .needs = "virtualize APIC accesses", .rules = "apic.access.string")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	vapic_code(&a, "\xf3\xaa", 2, 0, 0x77); /* rep stosb */
-	a.s.v.g.di = VAPIC_LINEAR - 5;
-	a.s.v.g.cx = 9;
-	e = snippet_run(&a.s);
+	vapic_code(a, "\xf3\xaa", 2, 0, 0x77); /* rep stosb */
+	a->s.v.g.di = VAPIC_LINEAR - 5;
+	a->s.v.g.cx = 9;
+	e = snippet_run(&a->s);
 	JUDGE("apic.access.string", e.reason, EXIT_apic_access);
 	JUDGE("apic.access.string", e.qualification, APIC_LINEAR_WRITE);
-	JUDGE("apic.access.string", a.s.v.g.cx, 4);
-	JUDGE("apic.access.string", a.s.v.g.di, VAPIC_LINEAR);
-	JUDGE("apic.access.string", e.ip, (ulong)a.s.code);
-	JUDGE("apic.access.string", a.before[PAGE_SIZE - 1], 0x77);
-	JUDGE("apic.access.string", a.before[PAGE_SIZE - 5], 0x77);
-	JUDGE("apic.access.string", vapic_hidden_untouched(&a), true);
-	judge_done();
+	JUDGE("apic.access.string", a->s.v.g.cx, 4);
+	JUDGE("apic.access.string", a->s.v.g.di, VAPIC_LINEAR);
+	JUDGE("apic.access.string", e.ip, (ulong)a->s.code);
+	JUDGE("apic.access.string", a->before[PAGE_SIZE - 1], 0x77);
+	JUDGE("apic.access.string", a->before[PAGE_SIZE - 5], 0x77);
+	JUDGE("apic.access.string", vapic_hidden_untouched(a), true);
 }
 
 /* --- Priority --- */
@@ -330,89 +290,79 @@ static volatile u64 *pte_of(struct vapic *a)
 	return &a->s.v.l2_window[(VAPIC_LINEAR - L2_WINDOW) >> PAGE_SHIFT];
 }
 
-TEST(apic, access_after_page_fault, .sdm = PRIORITY, .needs = "virtualize APIC accesses",
-     .rules = "apic.access.after-page-fault apic.access.accessed-first apic.access.dirty-first")
+VAPIC_TEST(access_after_page_fault, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = PRIORITY,
+	   .needs = "virtualize APIC accesses",
+	   .rules = "apic.access.after-page-fault apic.access.accessed-first apic.access.dirty-first")
 {
-	struct vapic a;
 	volatile u64 *pte;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	pte = pte_of(&a);
+	pte = pte_of(a);
 	judge_about("read of a page that isn't present", NULL);
-	*pte = (ulong)a.access;
-	e = vapic_run(&a, MOV_FROM_APIC, 2, 0x80, 0);
+	*pte = (ulong)a->access;
+	e = vapic_run(a, MOV_FROM_APIC, 2, 0x80, 0);
 	JUDGE("apic.access.after-page-fault", snippet_faulted(&e, VEC_PF), true);
 	judge_about("write to a read-only page", NULL);
-	*pte = (ulong)a.access | PTE_P;
+	*pte = (ulong)a->access | PTE_P;
 	vmwrite_bits(VMCS_guest_cr0, 0, CR0_WP);
-	e = vapic_run(&a, MOV_TO_APIC, 2, 0x80, 0);
+	e = vapic_run(a, MOV_TO_APIC, 2, 0x80, 0);
 	JUDGE("apic.access.after-page-fault", snippet_faulted(&e, VEC_PF), true);
 	judge_about("read", NULL);
-	*pte = (ulong)a.access | PTE_P | PTE_W;
-	e = vapic_run(&a, MOV_FROM_APIC, 2, 0x80, 0);
+	*pte = (ulong)a->access | PTE_P | PTE_W;
+	e = vapic_run(a, MOV_FROM_APIC, 2, 0x80, 0);
 	JUDGE("apic.access.after-page-fault", e.reason, EXIT_apic_access);
 	JUDGE("apic.access.accessed-first", *pte & (PTE_A | PTE_D), PTE_A);
 	judge_about("write", NULL);
-	e = vapic_run(&a, MOV_TO_APIC, 2, 0x80, 0);
+	e = vapic_run(a, MOV_TO_APIC, 2, 0x80, 0);
 	JUDGE("apic.access.after-page-fault", e.reason, EXIT_apic_access);
 	JUDGE("apic.access.dirty-first", *pte & (PTE_A | PTE_D), PTE_A | PTE_D);
 	judge_about("CPL 3, supervisor page", NULL);
-	snippet_mode(&a.s, SNIP_NATIVE, true);
-	e = vapic_run(&a, MOV_FROM_APIC, 2, 0x80, 0);
+	snippet_mode(&a->s, SNIP_NATIVE, true);
+	e = vapic_run(a, MOV_FROM_APIC, 2, 0x80, 0);
 	JUDGE("apic.access.after-page-fault", snippet_faulted(&e, VEC_PF), true);
 	judge_about("CPL 3, user page", NULL);
 	*pte |= PTE_U;
-	e = vapic_run(&a, MOV_FROM_APIC, 2, 0x80, 0);
+	e = vapic_run(a, MOV_FROM_APIC, 2, 0x80, 0);
 	JUDGE("apic.access.after-page-fault", e.reason, EXIT_apic_access);
-	judge_done();
 }
 
 /* An address that isn't memory's. Nothing is accessed there, by entries or by what L2 does elsewhere. */
-TEST(apic, access_page_anywhere, .sdm = SECTION, .needs = "virtualize APIC accesses", .rules = "apic.access.anywhere")
+VAPIC_TEST(access_page_anywhere, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = SECTION,
+	   .needs = "virtualize APIC accesses", .rules = "apic.access.anywhere")
 {
 	/* The BIOS, a hole, the I/O APIC, and far above. */
 	static const u64 pages[] = { 0xf0000, 0xd0000000, 0xfec00000, 0xff0000000 };
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	judge_about("", NULL);
 	for (u32 i = 0; i < ARRAY_SIZE(pages); i++) {
 		vmwrite(VMCS_apic_access_address, pages[i]);
-		e = vapic_run(&a, MOV_TO_APIC, 2, 0x80, 0x11);
-		JUDGE("apic.access.anywhere", snippet_passed(&a.s, &e), true);
+		e = vapic_run(a, MOV_TO_APIC, 2, 0x80, 0x11);
+		JUDGE("apic.access.anywhere", snippet_passed(&a->s, &e), true);
 	}
-	judge_done();
 }
 
 /* --- Fetches --- */
 
 /* Bochs ends at such a fetch, with what was said before and didn't get out yet. */
-TEST(apic, access_fetch, .sdm = QUALIFICATION, .needs = "virtualize APIC accesses", .flags = TEST_NAMED,
-     .rules = "apic.access.fetch apic.access.fetch-shadow")
+VAPIC_TEST(access_fetch, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = QUALIFICATION,
+	   .needs = "virtualize APIC accesses", .flags = TEST_NAMED,
+	   .rules = "apic.access.fetch apic.access.fetch-shadow")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
 	for (u32 offset = 0; offset < PAGE_SIZE; offset += 0x7f0) {
-		vapic_code(&a, "\xff\xe3", 2, offset, 0); /* jmp ebx */
-		e = snippet_run(&a.s);
+		vapic_code(a, "\xff\xe3", 2, offset, 0); /* jmp ebx */
+		e = snippet_run(&a->s);
 		JUDGE("apic.access.fetch", e.reason, EXIT_apic_access);
 		JUDGE("apic.access.fetch", e.qualification, offset | APIC_LINEAR_FETCH);
 		JUDGE("apic.access.fetch", e.ip, VAPIC_LINEAR + offset);
 	}
 	if (cap_have("use TPR shadow")) {
-		vapic_shadow(&a);
-		e = vapic_run(&a, "\xff\xe3", 2, VAPIC_TPR, 0);
+		vapic_shadow(a);
+		e = vapic_run(a, "\xff\xe3", 2, VAPIC_TPR, 0);
 		JUDGE("apic.access.fetch-shadow", e.reason, EXIT_apic_access);
 		JUDGE("apic.access.fetch-shadow", e.qualification, VAPIC_TPR | APIC_LINEAR_FETCH);
 	} else {
 		judge_absent("apic.access.fetch-shadow");
 	}
-	judge_done();
 }

@@ -2,7 +2,6 @@
 /* Virtual interrupts: evaluated at VM entry, delivered, held up, and given priority. What writes do is in apic_eoi.c. */
 #include "lhv/apic.h"
 #include "testcases/entry_rows.h"
-#include "testcases/judge.h"
 #include "testcases/vapic.h"
 #include "x86/cr.h"
 
@@ -47,9 +46,8 @@ static void judge_entry(struct vapic *a, u32 rvi, u32 svi, u32 tpr, bool deliver
 		JUDGE("apic.virtual.status-kept", vmread(VMCS_guest_interrupt_status), VAPIC_STATUS(svi, rvi));
 		return;
 	}
-	if (!JUDGE("apic.virtual.entry", vapic_vector(a, &e), rvi))
+	if (!DELIVERED("apic.virtual.entry", a, e, rvi, 0))
 		return;
-	JUDGE("apic.virtual.entry", vapic_return_address(a), (ulong)a->s.code);
 	JUDGE("apic.virtual.delivery-status", vmread(VMCS_guest_interrupt_status), VAPIC_STATUS(rvi, 0));
 	JUDGE("apic.virtual.delivery-ppr", vapic_get(a, VAPIC_PPR), rvi & 0xf0);
 	JUDGE("apic.virtual.delivery-bits", vapic_bit(a, VAPIC_ISR, rvi), true);
@@ -58,283 +56,224 @@ static void judge_entry(struct vapic *a, u32 rvi, u32 svi, u32 tpr, bool deliver
 	JUDGE("apic.virtual.no-event", vmread(VMCS_idt_vectoring_info) >> 31, 0);
 }
 
-TEST(apic, virtual_entry, .sdm = EVALUATION, .needs = NEEDS,
-     .rules = "apic.virtual.entry apic.virtual.below apic.virtual.ppr-entry apic.virtual.status-kept "
-	      "apic.virtual.delivery-status apic.virtual.delivery-ppr apic.virtual.delivery-bits "
-	      "apic.virtual.delivery-flags apic.virtual.no-event apic.virtual.next")
+VAPIC_TEST(virtual_entry, vapic_delivery(a, c, 0), .sdm = EVALUATION, .needs = NEEDS,
+	   .rules = "apic.virtual.entry apic.virtual.below apic.virtual.ppr-entry apic.virtual.status-kept "
+		    "apic.virtual.delivery-status apic.virtual.delivery-ppr apic.virtual.delivery-bits "
+		    "apic.virtual.delivery-flags apic.virtual.no-event apic.virtual.next")
 {
 	static const u8 waiting[] = { 0x11, 0x12, 0x33, 0x35, 0x9f, 0xa0, 0xfe };
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	judge_about("", NULL);
-	vapic_delivery(&a, c, 0);
 	for (u32 i = 0; i < ARRAY_SIZE(entries); i++)
-		judge_entry(&a, entries[i].rvi, entries[i].svi, entries[i].tpr, entries[i].delivered);
+		judge_entry(a, entries[i].rvi, entries[i].svi, entries[i].tpr, entries[i].delivered);
 	/* The one that is next comes from VIRR. */
 	for (u32 n = ARRAY_SIZE(waiting); n-- > 0;) {
-		vapic_stand(&a, "\x90", 1, RFLAGS_IF, waiting[n]);
+		vapic_stand(a, "\x90", 1, RFLAGS_IF, waiting[n]);
 		for (u32 i = 0; i < n; i++)
-			vapic_bit_set(&a, VAPIC_IRR, waiting[i]);
-		e = snippet_run(&a.s);
-		JUDGE("apic.virtual.next", vapic_vector(&a, &e), waiting[n]);
+			vapic_bit_set(a, VAPIC_IRR, waiting[i]);
+		e = snippet_run(&a->s);
+		JUDGE("apic.virtual.next", vapic_vector(a, &e), waiting[n]);
 		JUDGE("apic.virtual.next", vmread(VMCS_guest_interrupt_status),
 		      VAPIC_STATUS(waiting[n], n ? waiting[n - 1] : 0));
 	}
-	judge_done();
 }
 
 /* --- What holds it up --- */
 
-TEST(apic, virtual_blocked, .sdm = DELIVERY, .needs = NEEDS,
-     .rules = "apic.virtual.if apic.virtual.sti apic.virtual.mov-ss apic.virtual.sti-instruction")
+VAPIC_TEST(virtual_blocked, vapic_delivery(a, c, 0), .sdm = DELIVERY, .needs = NEEDS,
+	   .rules = "apic.virtual.if apic.virtual.sti apic.virtual.mov-ss apic.virtual.sti-instruction")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	judge_about("", NULL);
-	vapic_delivery(&a, c, 0);
 	judge_about("IF = 0", NULL);
-	vapic_stand(&a, "\x90\x90", 2, 0, 0x61);
-	e = snippet_run(&a.s);
-	JUDGE("apic.virtual.if", snippet_passed(&a.s, &e), true);
+	vapic_stand(a, "\x90\x90", 2, 0, 0x61);
+	e = snippet_run(&a->s);
+	JUDGE("apic.virtual.if", snippet_passed(&a->s, &e), true);
 	JUDGE("apic.virtual.if", vmread(VMCS_guest_interrupt_status), 0x61);
 	judge_about("blocking by STI at entry", NULL);
-	vapic_stand(&a, "\x90\x90", 2, RFLAGS_IF, 0x61);
+	vapic_stand(a, "\x90\x90", 2, RFLAGS_IF, 0x61);
 	vmwrite(VMCS_guest_interruptibility_state, BLOCKED_BY_STI);
-	e = snippet_run(&a.s);
-	JUDGE("apic.virtual.sti", vapic_vector(&a, &e), 0x61);
-	JUDGE("apic.virtual.sti", vapic_return_address(&a), (ulong)a.s.code + 1);
+	e = snippet_run(&a->s);
+	DELIVERED("apic.virtual.sti", a, e, 0x61, 1);
 	judge_about("blocking by MOV SS at entry", NULL);
-	vapic_stand(&a, "\x90\x90", 2, RFLAGS_IF, 0x61);
+	vapic_stand(a, "\x90\x90", 2, RFLAGS_IF, 0x61);
 	vmwrite(VMCS_guest_interruptibility_state, BLOCKED_BY_MOV_SS);
-	e = snippet_run(&a.s);
-	JUDGE("apic.virtual.mov-ss", vapic_vector(&a, &e), 0x61);
-	JUDGE("apic.virtual.mov-ss", vapic_return_address(&a), (ulong)a.s.code + 1);
+	e = snippet_run(&a->s);
+	DELIVERED("apic.virtual.mov-ss", a, e, 0x61, 1);
 	judge_about("STI", NULL);
-	vapic_stand(&a, "\x90\xfb\x90\x90", 4, 0, 0x61);
-	e = snippet_run(&a.s);
-	JUDGE("apic.virtual.sti-instruction", vapic_vector(&a, &e), 0x61);
-	JUDGE("apic.virtual.sti-instruction", vapic_return_address(&a), (ulong)a.s.code + 3);
+	vapic_stand(a, "\x90\xfb\x90\x90", 4, 0, 0x61);
+	e = snippet_run(&a->s);
+	DELIVERED("apic.virtual.sti-instruction", a, e, 0x61, 3);
 	judge_about("STI, CLI", NULL);
-	vapic_stand(&a, "\xfb\xfa\x90", 3, 0, 0x61);
-	e = snippet_run(&a.s);
-	JUDGE("apic.virtual.sti-instruction", snippet_passed(&a.s, &e), true);
+	vapic_stand(a, "\xfb\xfa\x90", 3, 0, 0x61);
+	e = snippet_run(&a->s);
+	JUDGE("apic.virtual.sti-instruction", snippet_passed(&a->s, &e), true);
 	judge_about("POPF", NULL);
-	vapic_stand(&a, "\x9c\x81\x0c\x24\x00\x02\x00\x00\x9d\x90", 10, 0, 0x61);
-	e = snippet_run(&a.s);
-	JUDGE("apic.virtual.if", vapic_vector(&a, &e), 0x61);
-	JUDGE("apic.virtual.if", vapic_return_address(&a), (ulong)a.s.code + 9);
-	judge_done();
+	vapic_stand(a, "\x9c\x81\x0c\x24\x00\x02\x00\x00\x9d\x90", 10, 0, 0x61);
+	e = snippet_run(&a->s);
+	DELIVERED("apic.virtual.if", a, e, 0x61, 9);
 }
 
-TEST(apic, virtual_window, .sdm = EVALUATION, .needs = NEEDS "; interrupt-window exiting",
-     .rules = "apic.virtual.window")
+VAPIC_TEST(virtual_window, vapic_delivery(a, c, 0), .sdm = EVALUATION, .needs = NEEDS "; interrupt-window exiting",
+	   .rules = "apic.virtual.window")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	judge_about("", NULL);
-	vapic_delivery(&a, c, 0);
-	a.s.v.ctl[CTL_PROC] |= PROC_interrupt_window_exiting;
-	vcpu_write_controls(&a.s.v);
-	vapic_stand(&a, "\x90", 1, RFLAGS_IF, 0x61);
-	e = snippet_run(&a.s);
+	a->s.v.ctl[CTL_PROC] |= PROC_interrupt_window_exiting;
+	vcpu_write_controls(&a->s.v);
+	vapic_stand(a, "\x90", 1, RFLAGS_IF, 0x61);
+	e = snippet_run(&a->s);
 	JUDGE("apic.virtual.window", e.reason, EXIT_interrupt_window);
-	JUDGE("apic.virtual.window", e.ip, (ulong)a.s.code);
+	JUDGE("apic.virtual.window", e.ip, (ulong)a->s.code);
 	JUDGE("apic.virtual.window", vmread(VMCS_guest_interrupt_status), 0x61);
-	a.s.v.ctl[CTL_PROC] &= ~(u32)PROC_interrupt_window_exiting;
-	vcpu_write_controls(&a.s.v);
-	e = snippet_run(&a.s);
-	JUDGE("apic.virtual.window", vapic_vector(&a, &e), 0x61);
-	judge_done();
+	a->s.v.ctl[CTL_PROC] &= ~(u32)PROC_interrupt_window_exiting;
+	vcpu_write_controls(&a->s.v);
+	e = snippet_run(&a->s);
+	JUDGE("apic.virtual.window", vapic_vector(a, &e), 0x61);
 }
 
 /* --- HLT and shutdown --- */
 
-TEST(apic, virtual_hlt, .sdm = DELIVERY, .needs = NEEDS "; activity state HLT", .rules = "apic.virtual.hlt-entry")
+VAPIC_TEST(virtual_hlt, vapic_delivery(a, c, 0), .sdm = DELIVERY, .needs = NEEDS "; activity state HLT",
+	   .rules = "apic.virtual.hlt-entry")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	judge_about("", NULL);
-	vapic_delivery(&a, c, 0);
 	judge_about("entry to HLT", NULL);
-	vapic_stand(&a, "\x90", 1, RFLAGS_IF, 0x61);
+	vapic_stand(a, "\x90", 1, RFLAGS_IF, 0x61);
 	vmwrite(VMCS_guest_activity_state, ACTIVITY_HLT);
-	e = snippet_run(&a.s);
-	JUDGE("apic.virtual.hlt-entry", vapic_vector(&a, &e), 0x61);
+	e = snippet_run(&a->s);
+	DELIVERED("apic.virtual.hlt-entry", a, e, 0x61, 0);
 	JUDGE("apic.virtual.hlt-entry", vmread(VMCS_guest_activity_state), 0);
-	JUDGE("apic.virtual.hlt-entry", vapic_return_address(&a), (ulong)a.s.code);
-	judge_done();
 }
 
 /* The priority is evaluated as at any entry: what VPPR was doesn't matter. */
-TEST(apic, virtual_hlt_below, .sdm = DELIVERY, .needs = NEEDS "; activity state HLT", .rules = "apic.virtual.hlt-below")
+VAPIC_TEST(virtual_hlt_below, vapic_delivery(a, c, 0), .sdm = DELIVERY, .needs = NEEDS "; activity state HLT",
+	   .rules = "apic.virtual.hlt-below")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_delivery(&a, c, 0);
 	judge_about("entry to HLT, priority too low", NULL);
-	vapic_stand(&a, "\x90", 1, RFLAGS_IF, 0x61);
-	vapic_set(&a, VAPIC_TPR, 0x60);
+	vapic_stand(a, "\x90", 1, RFLAGS_IF, 0x61);
+	vapic_set(a, VAPIC_TPR, 0x60);
 	vmwrite(VMCS_guest_activity_state, ACTIVITY_HLT);
-	e = snippet_run(&a.s);
+	e = snippet_run(&a->s);
 	JUDGE("apic.virtual.hlt-below", e.reason, EXIT_preemption_timer);
 	JUDGE("apic.virtual.hlt-below", vmread(VMCS_guest_activity_state), ACTIVITY_HLT);
-	judge_done();
 }
 
-TEST(apic, virtual_sti_hlt, .sdm = DELIVERY, .needs = NEEDS, .rules = "apic.virtual.hlt-instruction")
+VAPIC_TEST(virtual_sti_hlt, vapic_delivery(a, c, 0), .sdm = DELIVERY, .needs = NEEDS,
+	   .rules = "apic.virtual.hlt-instruction")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	judge_about("", NULL);
-	vapic_delivery(&a, c, 0);
-	vapic_stand(&a, "\xfb\xf4\x90", 3, 0, 0x61);
-	e = snippet_run(&a.s);
-	JUDGE("apic.virtual.hlt-instruction", vapic_vector(&a, &e), 0x61);
-	JUDGE("apic.virtual.hlt-instruction", vapic_return_address(&a), (ulong)a.s.code + 2);
-	judge_done();
+	vapic_stand(a, "\xfb\xf4\x90", 3, 0, 0x61);
+	e = snippet_run(&a->s);
+	DELIVERED("apic.virtual.hlt-instruction", a, e, 0x61, 2);
 }
 
-TEST(apic, virtual_shutdown, .sdm = DELIVERY, .needs = NEEDS "; activity state shutdown",
-     .rules = "apic.virtual.shutdown")
+VAPIC_TEST(virtual_shutdown, vapic_delivery(a, c, 0), .sdm = DELIVERY, .needs = NEEDS "; activity state shutdown",
+	   .rules = "apic.virtual.shutdown")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	judge_about("", NULL);
-	vapic_delivery(&a, c, 0);
-	vapic_stand(&a, "\x90", 1, RFLAGS_IF, 0x61);
+	vapic_stand(a, "\x90", 1, RFLAGS_IF, 0x61);
 	vmwrite(VMCS_guest_activity_state, ACTIVITY_SHUTDOWN);
-	e = snippet_run(&a.s);
+	e = snippet_run(&a->s);
 	JUDGE("apic.virtual.shutdown", e.reason, EXIT_preemption_timer);
 	JUDGE("apic.virtual.shutdown", vmread(VMCS_guest_interrupt_status), 0x61);
-	judge_done();
 }
 
 /* --- Among other events --- */
 
 #define INFO_VALID 0x80000000u
 
-TEST(apic, virtual_injection, .sdm = DELIVERY, .needs = NEEDS,
-     .rules = "apic.virtual.after-injection apic.virtual.timer-first")
+VAPIC_TEST(virtual_injection, vapic_delivery(a, c, 0), .sdm = DELIVERY, .needs = NEEDS,
+	   .rules = "apic.virtual.after-injection apic.virtual.timer-first")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	judge_about("", NULL);
-	vapic_delivery(&a, c, 0);
 	judge_about("an injected interrupt, whose gate clears IF", NULL);
-	vapic_stand(&a, "\x90", 1, RFLAGS_IF, 0x61);
+	vapic_stand(a, "\x90", 1, RFLAGS_IF, 0x61);
 	vmwrite(VMCS_vm_entry_interruption_info, INFO_VALID | 0x92);
-	e = snippet_run(&a.s);
-	JUDGE("apic.virtual.after-injection", vapic_vector(&a, &e), 0x92);
+	e = snippet_run(&a->s);
+	JUDGE("apic.virtual.after-injection", vapic_vector(a, &e), 0x92);
 	JUDGE("apic.virtual.after-injection", vmread(VMCS_guest_interrupt_status), 0x61);
 	judge_about("the VMX-preemption timer", NULL);
-	vapic_stand(&a, "\x90", 1, RFLAGS_IF, 0x61);
+	vapic_stand(a, "\x90", 1, RFLAGS_IF, 0x61);
 	vmwrite(VMCS_preemption_timer_value, 0);
-	e = snippet_run(&a.s);
+	e = snippet_run(&a->s);
 	JUDGE("apic.virtual.timer-first", e.reason, EXIT_preemption_timer);
 	JUDGE("apic.virtual.timer-first", vmread(VMCS_guest_interrupt_status), 0x61);
-	judge_done();
 }
 
 /* A virtual interrupt comes before an external one, which then exits. */
-TEST(apic, virtual_before_external, .sdm = DELIVERY, .needs = NEEDS, .rules = "apic.virtual.before-external")
+VAPIC_TEST(virtual_before_external, vapic_delivery(a, c, 0), .sdm = DELIVERY, .needs = NEEDS,
+	   .rules = "apic.virtual.before-external")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	judge_about("", NULL);
-	vapic_delivery(&a, c, 0);
-	vapic_stand(&a, "\x90", 1, RFLAGS_IF, 0x61);
+	vapic_stand(a, "\x90", 1, RFLAGS_IF, 0x61);
 	apic_send_self(IRQ_VECTOR + IRQ_SELF);
-	e = snippet_run(&a.s);
+	e = snippet_run(&a->s);
 	/* By then it has been delivered, whether the exit comes before or behind the handler's VMCALL. */
 	JUDGE("apic.virtual.before-external", vmread(VMCS_guest_interrupt_status), VAPIC_STATUS(0x61, 0));
-	JUDGE("apic.virtual.before-external", e.ip & ~3ul, (ulong)a.handlers + 4 * 0x61);
+	JUDGE("apic.virtual.before-external", e.ip & ~3ul, (ulong)a->handlers + 4 * 0x61);
 	irq_window();
-	judge_done();
 }
 
 /*
  * One that waits for IF doesn't come because an external interrupt does: that one exits, whatever IF is. L2 goes in with
  * IF = 1, but blocked by STI, clears IF, and sends the interrupt itself.
  */
-TEST(apic, virtual_masked_external, .sdm = DELIVERY, .needs = NEEDS, .rules = "apic.virtual.masked-external")
+VAPIC_TEST(virtual_masked_external, vapic_delivery(a, c, 0), .sdm = DELIVERY, .needs = NEEDS,
+	   .rules = "apic.virtual.masked-external")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	judge_about("", NULL);
-	vapic_delivery(&a, c, 0);
-	vapic_stand(&a, "\xfa" MOV_TO_APIC "\x90\x90\x90", 6, RFLAGS_IF, 0x61);
+	vapic_stand(a, "\xfa" MOV_TO_APIC "\x90\x90\x90", 6, RFLAGS_IF, 0x61);
 	vmwrite(VMCS_guest_interruptibility_state, BLOCKED_BY_STI);
-	a.s.v.g.bx = APIC_PAGE + VAPIC_ICR_LOW;
-	a.s.v.g.ax = ICR_SELF_FIXED | (IRQ_VECTOR + IRQ_SELF);
-	e = snippet_run(&a.s);
+	a->s.v.g.bx = APIC_PAGE + VAPIC_ICR_LOW;
+	a->s.v.g.ax = ICR_SELF_FIXED | (IRQ_VECTOR + IRQ_SELF);
+	e = snippet_run(&a->s);
 	irq_window();
 	JUDGE("apic.virtual.masked-external", e.reason, EXIT_external_interrupt);
 	JUDGE("apic.virtual.masked-external", vmread(VMCS_guest_interrupt_status), 0x61);
-	JUDGE("apic.virtual.masked-external", vapic_bit(&a, VAPIC_IRR, 0x61), true);
-	judge_done();
+	JUDGE("apic.virtual.masked-external", vapic_bit(a, VAPIC_IRR, 0x61), true);
 }
 
 /* An exit in the midst of the delivery: the vector is in the IDT-vectoring information, and L1 can inject it. */
-TEST(apic, virtual_interrupted, .sdm = "Information for VM Exits That Occur During Event Delivery", .needs = NEEDS,
-     .rules = "apic.virtual.interrupted")
+VAPIC_TEST(virtual_interrupted, vapic_delivery(a, c, 0),
+	   .sdm = "Information for VM Exits That Occur During Event Delivery", .needs = NEEDS,
+	   .rules = "apic.virtual.interrupted")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	judge_about("", NULL);
-	vapic_delivery(&a, c, 0);
-	vapic_stand(&a, "\x90", 1, RFLAGS_IF, 0x61);
+	vapic_stand(a, "\x90", 1, RFLAGS_IF, 0x61);
 	/* The stack isn't mapped. */
 	vmwrite(VMCS_guest_rsp, L2_WINDOW + 64 * PAGE_SIZE);
-	e = snippet_run(&a.s);
+	e = snippet_run(&a->s);
 	JUDGE("apic.virtual.interrupted", snippet_faulted(&e, VEC_PF), true);
 	JUDGE("apic.virtual.interrupted", vmread(VMCS_idt_vectoring_info), INFO_VALID | 0x61);
 	JUDGE("apic.virtual.interrupted", vmread(VMCS_guest_interrupt_status), VAPIC_STATUS(0x61, 0));
-	JUDGE("apic.virtual.interrupted", vapic_bit(&a, VAPIC_ISR, 0x61), true);
-	JUDGE("apic.virtual.interrupted", e.ip, (ulong)a.s.code);
-	vmwrite(VMCS_guest_rsp, SNIP_SP(&a.s));
+	JUDGE("apic.virtual.interrupted", vapic_bit(a, VAPIC_ISR, 0x61), true);
+	JUDGE("apic.virtual.interrupted", e.ip, (ulong)a->s.code);
+	vmwrite(VMCS_guest_rsp, SNIP_SP(&a->s));
 	vmwrite(VMCS_vm_entry_interruption_info, vmread(VMCS_idt_vectoring_info));
-	e = snippet_run(&a.s);
-	JUDGE("apic.virtual.interrupted", vapic_vector(&a, &e), 0x61);
-	judge_done();
+	e = snippet_run(&a->s);
+	JUDGE("apic.virtual.interrupted", vapic_vector(a, &e), 0x61);
 }
 
 /* Without the control, nothing of all that happens. */
-TEST(apic, virtual_off, .sdm = EVALUATION, .needs = NEEDS, .rules = "apic.virtual.off")
+VAPIC_TEST(virtual_off, vapic_delivery(a, c, 0), .sdm = EVALUATION, .needs = NEEDS, .rules = "apic.virtual.off")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	judge_about("", NULL);
-	vapic_delivery(&a, c, 0);
-	a.s.v.ctl[CTL_PROC2] &= ~(u32)PROC2_virtual_interrupt_delivery;
-	vcpu_write_controls(&a.s.v);
-	vapic_stand(&a, "\x90", 1, RFLAGS_IF, 0x61);
-	e = snippet_run(&a.s);
-	JUDGE("apic.virtual.off", snippet_passed(&a.s, &e), true);
+	a->s.v.ctl[CTL_PROC2] &= ~(u32)PROC2_virtual_interrupt_delivery;
+	vcpu_write_controls(&a->s.v);
+	vapic_stand(a, "\x90", 1, RFLAGS_IF, 0x61);
+	e = snippet_run(&a->s);
+	JUDGE("apic.virtual.off", snippet_passed(&a->s, &e), true);
 	JUDGE("apic.virtual.off", vmread(VMCS_guest_interrupt_status), 0x61);
-	JUDGE("apic.virtual.off", vapic_bit(&a, VAPIC_IRR, 0x61), true);
-	judge_done();
+	JUDGE("apic.virtual.off", vapic_bit(a, VAPIC_IRR, 0x61), true);
 }

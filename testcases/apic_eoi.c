@@ -4,7 +4,6 @@
  * MSRs and by CR8, and what they deliver.
  */
 #include "testcases/entry_rows.h"
-#include "testcases/judge.h"
 #include "testcases/vapic.h"
 #include "x86/cr.h"
 
@@ -88,8 +87,7 @@ static void judge_eoi_delivers(struct vapic *a, enum way way)
 		vmwrite(VMCS_eoi_exit_bitmap0 + 2 * k, 0);
 	stand_write(a, way, VAPIC_EOI, 0, RFLAGS_IF, VAPIC_STATUS(0x61, 0x51));
 	e = snippet_run(&a->s);
-	JUDGE("apic.eoi.delivers", vapic_vector(a, &e), 0x51);
-	JUDGE("apic.eoi.delivers", vapic_return_address(a), (ulong)a->s.code + 2);
+	DELIVERED("apic.eoi.delivers", a, e, 0x51, 2);
 	JUDGE("apic.eoi.delivers", vmread(VMCS_guest_interrupt_status), VAPIC_STATUS(0x51, 0));
 	stand_write(a, way, VAPIC_EOI, 0, RFLAGS_IF, VAPIC_STATUS(0x61, 0x51));
 	vapic_bit_set(a, VAPIC_ISR, 0x55);
@@ -122,43 +120,36 @@ static void judge_eois(struct vapic *a, enum way way)
 	"apic.eoi.exits apic.eoi.exit-vector apic.eoi.exit-trap apic.eoi.stays " \
 	"apic.eoi.status apic.eoi.visr apic.eoi.ppr apic.eoi.delivers"
 
-TEST(apic, eoi_page, .sdm = "EOI Virtualization", .needs = BY_PAGE,
-     .rules = EOI_RULES " apic.eoi.veoi apic.access.hidden")
+VAPIC_TEST(eoi_page, vapic_delivery(a, c, PROC2_virtualize_apic_accesses), .sdm = "EOI Virtualization",
+	   .needs = BY_PAGE, .rules = EOI_RULES " apic.eoi.veoi apic.access.hidden")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_delivery(&a, c, PROC2_virtualize_apic_accesses);
-	judge_eois(&a, WAY_PAGE);
-	stand_write(&a, WAY_PAGE, VAPIC_EOI, 0x12345678, 0, VAPIC_STATUS(0x61, 0));
-	e = snippet_run(&a.s);
-	JUDGE("apic.eoi.veoi", snippet_passed(&a.s, &e), true);
-	JUDGE("apic.eoi.veoi", vapic_get(&a, VAPIC_EOI), 0);
-	JUDGE("apic.access.hidden", vapic_hidden_untouched(&a), true);
-	judge_done();
+	judge_eois(a, WAY_PAGE);
+	stand_write(a, WAY_PAGE, VAPIC_EOI, 0x12345678, 0, VAPIC_STATUS(0x61, 0));
+	e = snippet_run(&a->s);
+	JUDGE("apic.eoi.veoi", snippet_passed(&a->s, &e), true);
+	JUDGE("apic.eoi.veoi", vapic_get(a, VAPIC_EOI), 0);
+	JUDGE("apic.access.hidden", vapic_hidden_untouched(a), true);
 }
 
-TEST(apic, eoi_msr, .sdm = "EOI Virtualization", .needs = BY_MSR, .rules = EOI_RULES " apic.x2.reserved")
+VAPIC_TEST(eoi_msr, vapic_delivery(a, c, PROC2_virtualize_x2apic_mode), .sdm = "EOI Virtualization", .needs = BY_MSR,
+	   .rules = EOI_RULES " apic.x2.reserved")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_delivery(&a, c, PROC2_virtualize_x2apic_mode);
-	judge_eois(&a, WAY_MSR);
+	judge_eois(a, WAY_MSR);
 	judge_about("WRMSR of anything but 0", NULL);
 	for (u32 bit = 0; bit < 64; bit++) {
-		stand_write(&a, WAY_MSR, VAPIC_EOI, 0, 0, VAPIC_STATUS(0x61, 0));
+		stand_write(a, WAY_MSR, VAPIC_EOI, 0, 0, VAPIC_STATUS(0x61, 0));
 		if (bit < 32)
-			a.s.v.g.ax = 1u << bit;
+			a->s.v.g.ax = 1u << bit;
 		else
-			a.s.v.g.dx = 1u << (bit - 32);
-		e = snippet_run(&a.s);
+			a->s.v.g.dx = 1u << (bit - 32);
+		e = snippet_run(&a->s);
 		JUDGE("apic.x2.reserved", snippet_faulted(&e, VEC_GP), true);
 		JUDGE("apic.x2.reserved", vmread(VMCS_guest_interrupt_status), VAPIC_STATUS(0x61, 0));
 	}
-	judge_done();
 }
 
 /* --- Self-IPI --- */
@@ -175,8 +166,7 @@ static void judge_self(struct vapic *a, enum way way, u32 rvi, u32 vector, u32 t
 	vapic_set(a, VAPIC_TPR, rvi ? 0xf0 : tpr);
 	e = snippet_run(&a->s);
 	if (!rvi && delivered) {
-		JUDGE("apic.self.delivers", vapic_vector(a, &e), vector);
-		JUDGE("apic.self.delivers", vapic_return_address(a), (ulong)a->s.code + 2);
+		DELIVERED("apic.self.delivers", a, e, vector, 2);
 		return;
 	}
 	JUDGE("apic.self.waits", snippet_passed(&a->s, &e), true);
@@ -221,62 +211,55 @@ static const struct {
 
 #define SELF_RULES "apic.self.delivers apic.self.waits apic.self.rvi apic.self.virr"
 
-TEST(apic, self_page, .sdm = "Self-IPI Virtualization", .needs = BY_PAGE,
-     .rules = SELF_RULES " apic.self.other-commands apic.self.icr-kept apic.self.destination-ignored")
+VAPIC_TEST(self_page, vapic_delivery(a, c, PROC2_virtualize_apic_accesses), .sdm = "Self-IPI Virtualization",
+	   .needs = BY_PAGE,
+	   .rules = SELF_RULES " apic.self.other-commands apic.self.icr-kept apic.self.destination-ignored")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_delivery(&a, c, PROC2_virtualize_apic_accesses);
-	judge_selves(&a, WAY_PAGE);
+	judge_selves(a, WAY_PAGE);
 	for (u32 i = 0; i < ARRAY_SIZE(commands); i++) {
 		judge_about(commands[i].name, NULL);
-		stand_write(&a, WAY_PAGE, VAPIC_ICR_LOW, commands[i].value, RFLAGS_IF, 0);
-		e = snippet_run(&a.s);
+		stand_write(a, WAY_PAGE, VAPIC_ICR_LOW, commands[i].value, RFLAGS_IF, 0);
+		e = snippet_run(&a->s);
 		JUDGE("apic.self.other-commands", e.reason, EXIT_apic_write);
 		JUDGE("apic.self.other-commands", e.qualification, VAPIC_ICR_LOW);
-		JUDGE("apic.self.other-commands", e.ip, (ulong)a.s.code + 2);
+		JUDGE("apic.self.other-commands", e.ip, (ulong)a->s.code + 2);
 		JUDGE("apic.self.other-commands", vmread(VMCS_guest_interrupt_status), 0);
-		JUDGE("apic.self.icr-kept", vapic_get(&a, VAPIC_ICR_LOW), commands[i].value);
+		JUDGE("apic.self.icr-kept", vapic_get(a, VAPIC_ICR_LOW), commands[i].value);
 	}
 	judge_about("logical destination, level assert", NULL);
-	stand_write(&a, WAY_PAGE, VAPIC_ICR_LOW, 0x44861, RFLAGS_IF, 0);
-	e = snippet_run(&a.s);
-	JUDGE("apic.self.destination-ignored", vapic_vector(&a, &e), 0x61);
-	JUDGE("apic.self.icr-kept", vapic_get(&a, VAPIC_ICR_LOW), 0x44861);
-	judge_done();
+	stand_write(a, WAY_PAGE, VAPIC_ICR_LOW, 0x44861, RFLAGS_IF, 0);
+	e = snippet_run(&a->s);
+	JUDGE("apic.self.destination-ignored", vapic_vector(a, &e), 0x61);
+	JUDGE("apic.self.icr-kept", vapic_get(a, VAPIC_ICR_LOW), 0x44861);
 }
 
-TEST(apic, self_msr, .sdm = "Self-IPI Virtualization", .needs = BY_MSR,
-     .rules = SELF_RULES " apic.x2.self-low apic.x2.reserved")
+VAPIC_TEST(self_msr, vapic_delivery(a, c, PROC2_virtualize_x2apic_mode), .sdm = "Self-IPI Virtualization",
+	   .needs = BY_MSR, .rules = SELF_RULES " apic.x2.self-low apic.x2.reserved")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_delivery(&a, c, PROC2_virtualize_x2apic_mode);
-	judge_selves(&a, WAY_MSR);
+	judge_selves(a, WAY_MSR);
 	for (u32 vector = 0; vector < 16; vector += 5) {
-		stand_write(&a, WAY_MSR, VAPIC_SELF_IPI, vector, RFLAGS_IF, 0);
-		e = snippet_run(&a.s);
+		stand_write(a, WAY_MSR, VAPIC_SELF_IPI, vector, RFLAGS_IF, 0);
+		e = snippet_run(&a->s);
 		JUDGE("apic.x2.self-low", e.reason, EXIT_apic_write);
 		JUDGE("apic.x2.self-low", e.qualification, VAPIC_SELF_IPI);
-		JUDGE("apic.x2.self-low", e.ip, (ulong)a.s.code + 2);
-		JUDGE("apic.x2.self-low", vapic_get(&a, VAPIC_SELF_IPI), vector);
+		JUDGE("apic.x2.self-low", e.ip, (ulong)a->s.code + 2);
+		JUDGE("apic.x2.self-low", vapic_get(a, VAPIC_SELF_IPI), vector);
 		JUDGE("apic.x2.self-low", vmread(VMCS_guest_interrupt_status), 0);
 	}
 	for (u32 bit = 8; bit < 64; bit += 3) {
-		stand_write(&a, WAY_MSR, VAPIC_SELF_IPI, 0x61, RFLAGS_IF, 0);
+		stand_write(a, WAY_MSR, VAPIC_SELF_IPI, 0x61, RFLAGS_IF, 0);
 		if (bit < 32)
-			a.s.v.g.ax |= 1u << bit;
+			a->s.v.g.ax |= 1u << bit;
 		else
-			a.s.v.g.dx = 1u << (bit - 32);
-		e = snippet_run(&a.s);
+			a->s.v.g.dx = 1u << (bit - 32);
+		e = snippet_run(&a->s);
 		JUDGE("apic.x2.reserved", snippet_faulted(&e, VEC_GP), true);
 		JUDGE("apic.x2.reserved", vmread(VMCS_guest_interrupt_status), 0);
 	}
-	judge_done();
 }
 
 /* --- The task priority --- */
@@ -293,8 +276,7 @@ static void judge_tpr(struct vapic *a, u32 length, u32 before, u32 after, u32 st
 	e = snippet_run(&a->s);
 	JUDGE("apic.tpr.value", vapic_get(a, VAPIC_TPR), after);
 	if (rvi >> 4 > ppr >> 4) {
-		JUDGE("apic.tpr.delivers", vapic_vector(a, &e), rvi);
-		JUDGE("apic.tpr.delivers", vapic_return_address(a), (ulong)a->s.code + length);
+		DELIVERED("apic.tpr.delivers", a, e, rvi, length);
 		return;
 	}
 	JUDGE("apic.tpr.no-threshold", snippet_passed(&a->s, &e), true);
@@ -316,62 +298,46 @@ static void judge_tprs(struct vapic *a, enum way way)
 		}
 }
 
-TEST(apic, tpr_page, .sdm = "TPR Virtualization", .needs = BY_PAGE, .rules = TPR_RULES)
+VAPIC_TEST(tpr_page, vapic_delivery(a, c, PROC2_virtualize_apic_accesses), .sdm = "TPR Virtualization",
+	   .needs = BY_PAGE, .rules = TPR_RULES)
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_delivery(&a, c, PROC2_virtualize_apic_accesses);
-	judge_tprs(&a, WAY_PAGE);
-	judge_done();
+	judge_tprs(a, WAY_PAGE);
 }
 
-TEST(apic, tpr_msr, .sdm = "TPR Virtualization", .needs = BY_MSR, .rules = TPR_RULES)
+VAPIC_TEST(tpr_msr, vapic_delivery(a, c, PROC2_virtualize_x2apic_mode), .sdm = "TPR Virtualization", .needs = BY_MSR,
+	   .rules = TPR_RULES)
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_delivery(&a, c, PROC2_virtualize_x2apic_mode);
-	judge_tprs(&a, WAY_MSR);
-	judge_done();
+	judge_tprs(a, WAY_MSR);
 }
 
-TEST(apic, tpr_cr8, .sdm = "TPR Virtualization", .needs = NEEDS, .flags = TEST_AMD64, .rules = TPR_RULES)
+VAPIC_TEST(tpr_cr8, vapic_delivery(a, c, 0), .sdm = "TPR Virtualization", .needs = NEEDS, .flags = TEST_AMD64,
+	   .rules = TPR_RULES)
 {
-	struct vapic a;
-
-	judge_begin();
-	judge_about("", NULL);
-	vapic_delivery(&a, c, 0);
 	for (u32 i = 0; i < ARRAY_SIZE(statuses); i++)
 		for (u32 value = 0; value < 16; value++) {
-			vapic_stand(&a, MOV_CR8_AX NOP_BEHIND, 5, RFLAGS_IF, statuses[i]);
-			a.s.v.g.ax = value;
-			judge_tpr(&a, 4, 0xf0, value << 4, statuses[i]);
+			vapic_stand(a, MOV_CR8_AX NOP_BEHIND, 5, RFLAGS_IF, statuses[i]);
+			a->s.v.g.ax = value;
+			judge_tpr(a, 4, 0xf0, value << 4, statuses[i]);
 		}
-	judge_done();
 }
 
 /* --- Which writes virtual-interrupt delivery virtualizes --- */
 
-TEST(apic, delivery_writes, .sdm = "Determining Whether a Write Access is Virtualized", .needs = BY_PAGE,
-     .rules = "apic.write.delivery-others apic.read.others")
+VAPIC_TEST(delivery_writes, vapic_delivery(a, c, PROC2_virtualize_apic_accesses),
+	   .sdm = "Determining Whether a Write Access is Virtualized", .needs = BY_PAGE,
+	   .rules = "apic.write.delivery-others apic.read.others")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_delivery(&a, c, PROC2_virtualize_apic_accesses);
 	for (u32 offset = 0; offset < 0x400; offset += 16) {
 		if (offset != VAPIC_TPR) {
-			e = vapic_run(&a, MOV_FROM_APIC, 2, offset, 0);
+			e = vapic_run(a, MOV_FROM_APIC, 2, offset, 0);
 			JUDGE("apic.read.others", e.reason, EXIT_apic_access);
 		}
 		if (offset == VAPIC_TPR || offset == VAPIC_EOI || offset == VAPIC_ICR_LOW)
 			continue;
-		e = vapic_run(&a, MOV_TO_APIC, 2, offset, 0);
+		e = vapic_run(a, MOV_TO_APIC, 2, offset, 0);
 		JUDGE("apic.write.delivery-others", e.reason, EXIT_apic_access);
 		JUDGE("apic.write.delivery-others", e.qualification, offset | APIC_LINEAR_WRITE);
 	}
-	judge_done();
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* Accesses to the APIC-access page by event delivery and by page walks. */
 #include "lhv/ept_setup.h"
-#include "testcases/judge.h"
 #include "testcases/vapic.h"
 #include "x86/cr.h"
 
@@ -83,63 +82,51 @@ static void judge_idt(struct vapic *a)
 	"apic.event.exits apic.event.type apic.event.vectoring apic.event.not-delivered " \
 	"apic.event.offset apic.access.hidden"
 
-TEST(apic, event_delivery, .sdm = DELIVERY, .needs = "virtualize APIC accesses", .rules = EVENT_RULES)
+VAPIC_TEST(event_delivery, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = DELIVERY,
+	   .needs = "virtualize APIC accesses", .rules = EVENT_RULES)
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	vapic_idt(&a);
-	judge_stack(&a);
-	judge_idt(&a);
-	JUDGE("apic.access.hidden", vapic_hidden_untouched(&a), true);
-	judge_done();
+	vapic_idt(a);
+	judge_stack(a);
+	judge_idt(a);
+	JUDGE("apic.access.hidden", vapic_hidden_untouched(a), true);
 }
 
-TEST(apic, event_delivery_ept, .sdm = DELIVERY, .needs = "virtualize APIC accesses", .opt = OPT_ept,
-     .rules = EVENT_RULES)
+VAPIC_TEST(event_delivery_ept, vapic_begin(a, c, OPT_ept, PROC2_virtualize_apic_accesses), .sdm = DELIVERY,
+	   .needs = "virtualize APIC accesses", .opt = OPT_ept, .rules = EVENT_RULES)
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_begin(&a, c, OPT_ept, PROC2_virtualize_apic_accesses);
-	vapic_idt(&a);
-	judge_stack(&a);
-	judge_idt(&a);
-	JUDGE("apic.access.hidden", vapic_hidden_untouched(&a), true);
-	judge_done();
+	vapic_idt(a);
+	judge_stack(a);
+	judge_idt(a);
+	JUDGE("apic.access.hidden", vapic_hidden_untouched(a), true);
 }
 
 /* An event that L2 itself raises: INT n, and an exception whose handler's frame goes to the page. */
-TEST(apic, event_own, .sdm = DELIVERY, .needs = "virtualize APIC accesses",
-     .rules = "apic.event.exits apic.event.type apic.event.vectoring apic.event.not-delivered")
+VAPIC_TEST(event_own, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = DELIVERY,
+	   .needs = "virtualize APIC accesses",
+	   .rules = "apic.event.exits apic.event.type apic.event.vectoring apic.event.not-delivered")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	vapic_idt(&a);
+	vapic_idt(a);
 	judge_about("INT n", NULL);
-	vapic_code(&a, "\x90\xcd\x91", 3, 0, 0);
+	vapic_code(a, "\x90\xcd\x91", 3, 0, 0);
 	vmwrite(VMCS_guest_rsp, VAPIC_LINEAR + 0x800);
-	e = snippet_run(&a.s);
+	e = snippet_run(&a->s);
 	JUDGE("apic.event.exits", e.reason, EXIT_apic_access);
 	JUDGE("apic.event.type", e.qualification & ~0xfffull, APIC_LINEAR_EVENT);
 	JUDGE("apic.event.vectoring", vmread(VMCS_idt_vectoring_info), INFO_VALID | INFO_SOFTWARE | VECTOR);
 	JUDGE("apic.event.vectoring", vmread(VMCS_exit_instruction_length), 2);
-	JUDGE("apic.event.not-delivered", e.ip, (ulong)a.s.code + 1);
+	JUDGE("apic.event.not-delivered", e.ip, (ulong)a->s.code + 1);
 	judge_about("#UD", NULL);
-	a.s.v.l2_takes = 1u << VEC_UD;
-	vcpu_write_controls(&a.s.v);
-	vapic_code(&a, "\x90\x0f\x0b", 3, 0, 0);
+	a->s.v.l2_takes = 1u << VEC_UD;
+	vcpu_write_controls(&a->s.v);
+	vapic_code(a, "\x90\x0f\x0b", 3, 0, 0);
 	vmwrite(VMCS_guest_rsp, VAPIC_LINEAR + 0x800);
-	e = snippet_run(&a.s);
+	e = snippet_run(&a->s);
 	JUDGE("apic.event.exits", e.reason, EXIT_apic_access);
 	JUDGE("apic.event.type", e.qualification & ~0xfffull, APIC_LINEAR_EVENT);
 	JUDGE("apic.event.vectoring", vmread(VMCS_idt_vectoring_info), INFO_VALID | INFO_HARDWARE_EXCEPTION | VEC_UD);
-	JUDGE("apic.event.not-delivered", e.ip, (ulong)a.s.code + 1);
-	judge_done();
+	JUDGE("apic.event.not-delivered", e.ip, (ulong)a->s.code + 1);
 }
 
 /* --- By guest-physical addresses --- */
@@ -210,43 +197,40 @@ TEST(apic, page_walk_event, .sdm = PHYSICAL, .needs = "virtualize APIC accesses"
 
 /* --- EPT violations come before --- */
 
-TEST(apic, access_after_violation, .sdm = "Priority of APIC-Access VM Exits", .needs = "virtualize APIC accesses",
-     .opt = OPT_ept, .rules = "apic.access.after-violation apic.access.by-translation")
+VAPIC_TEST(access_after_violation, vapic_begin(a, c, OPT_ept, PROC2_virtualize_apic_accesses),
+	   .sdm = "Priority of APIC-Access VM Exits", .needs = "virtualize APIC accesses", .opt = OPT_ept,
+	   .rules = "apic.access.after-violation apic.access.by-translation")
 {
 	u64 root, page;
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, OPT_ept, PROC2_virtualize_apic_accesses);
-	root = a.s.v.eptp & EPT_ADDR;
-	page = (ulong)a.access;
+	root = a->s.v.eptp & EPT_ADDR;
+	page = (ulong)a->access;
 	/* The address is a host's: L2 reaches it by any guest-physical address that EPT translates to it. */
-	vapic_access_page(&a, GPA_ALIAS);
+	vapic_access_page(a, GPA_ALIAS);
 	vmwrite(VMCS_apic_access_address, page);
 	judge_about("no translation", NULL);
-	e = vapic_run(&a, MOV_FROM_APIC, 2, 0x80, 0);
+	e = vapic_run(a, MOV_FROM_APIC, 2, 0x80, 0);
 	JUDGE("apic.access.after-violation", e.reason, EXIT_ept_violation);
 	judge_about("write without the right", NULL);
 	ept_map_page(root, GPA_ALIAS, page, EPT_R);
-	e = vapic_run(&a, MOV_TO_APIC, 2, 0x80, 0);
+	e = vapic_run(a, MOV_TO_APIC, 2, 0x80, 0);
 	JUDGE("apic.access.after-violation", e.reason, EXIT_ept_violation);
 	judge_about("read with the right", NULL);
-	e = vapic_run(&a, MOV_FROM_APIC, 2, 0x80, 0);
+	e = vapic_run(a, MOV_FROM_APIC, 2, 0x80, 0);
 	JUDGE("apic.access.by-translation", e.reason, EXIT_apic_access);
 	JUDGE("apic.access.by-translation", e.qualification, 0x80);
 	judge_about("write with the right", NULL);
 	ept_map_page(root, GPA_ALIAS, page, EPT_RWX);
-	e = vapic_run(&a, MOV_TO_APIC, 2, 0x90, 0);
+	e = vapic_run(a, MOV_TO_APIC, 2, 0x90, 0);
 	JUDGE("apic.access.by-translation", e.reason, EXIT_apic_access);
 	JUDGE("apic.access.by-translation", e.qualification, 0x90 | APIC_LINEAR_WRITE);
 	judge_about("the address as a guest-physical one, which EPT leads elsewhere", NULL);
-	vapic_access_page(&a, page);
-	ept_map_page(root, page, (ulong)a.before, EPT_RWX);
-	invept(INVEPT_SINGLE, a.s.v.eptp, 0);
-	e = vapic_run(&a, MOV_TO_APIC, 2, 0x90, 0x12345678);
-	JUDGE("apic.access.by-translation", snippet_passed(&a.s, &e), true);
-	JUDGE("apic.access.by-translation", *(u32 *)(void *)(a.before + 0x90), 0x12345678);
+	vapic_access_page(a, page);
+	ept_map_page(root, page, (ulong)a->before, EPT_RWX);
+	invept(INVEPT_SINGLE, a->s.v.eptp, 0);
+	e = vapic_run(a, MOV_TO_APIC, 2, 0x90, 0x12345678);
+	JUDGE("apic.access.by-translation", snippet_passed(&a->s, &e), true);
+	JUDGE("apic.access.by-translation", *(u32 *)(void *)(a->before + 0x90), 0x12345678);
 	ept_map_page(root, page, page, EPT_RWX);
-	judge_done();
 }

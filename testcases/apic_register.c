@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* Which reads of and writes to the APIC-access page are virtualized: by the TPR shadow alone, and by APIC-register virtualization. */
-#include "testcases/judge.h"
 #include "testcases/vapic.h"
 
 #define READS "Virtualizing Reads from the APIC-Access Page"
@@ -90,87 +89,76 @@ static void judge_write_refused(struct vapic *a, const char *rule, u32 k, u32 of
 
 /* --- The TPR shadow alone --- */
 
-TEST(apic, read_tpr, .sdm = READS, .needs = "virtualize APIC accesses; use TPR shadow",
-     .rules = "apic.read.tpr apic.read.others apic.read.size apic.read.within-register apic.access.hidden")
+VAPIC_TEST(read_tpr, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = READS,
+	   .needs = "virtualize APIC accesses; use TPR shadow",
+	   .rules = "apic.read.tpr apic.read.others apic.read.size apic.read.within-register apic.access.hidden")
 {
 	static const u32 inside[] = { 0x7d, 0x7e, 0x7f, 0x81, 0x82, 0x83, 0x84 };
-	struct vapic a;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	vapic_shadow(&a);
-	vapic_fill(&a);
+	vapic_shadow(a);
+	vapic_fill(a);
 	for (u32 k = 0; k < ARRAY_SIZE(sizes); k++) {
 		judge_about("read of offset 80H", sizes[k].name);
-		judge_read(&a, sizes[k].size > 4 ? "apic.read.size" : "apic.read.tpr", k, VAPIC_TPR,
-			   sizes[k].size <= 4);
+		judge_read(a, sizes[k].size > 4 ? "apic.read.size" : "apic.read.tpr", k, VAPIC_TPR, sizes[k].size <= 4);
 		judge_about("read near offset 80H", sizes[k].name);
 		for (u32 i = 0; i < ARRAY_SIZE(inside); i++)
-			judge_read(&a, "apic.read.within-register", k, inside[i], false);
+			judge_read(a, "apic.read.within-register", k, inside[i], false);
 	}
 	judge_about("read", NULL);
 	for (u32 offset = 0; offset < PAGE_SIZE; offset = next_offset(offset))
 		if (offset != VAPIC_TPR)
-			judge_read(&a, "apic.read.others", BYTES4, offset, false);
-	JUDGE("apic.access.hidden", vapic_hidden_untouched(&a), true);
-	judge_done();
+			judge_read(a, "apic.read.others", BYTES4, offset, false);
+	JUDGE("apic.access.hidden", vapic_hidden_untouched(a), true);
 }
 
-TEST(apic, write_refused, .sdm = WRITES, .needs = "virtualize APIC accesses; use TPR shadow",
-     .rules = "apic.write.others apic.write.size apic.write.within-register apic.access.hidden")
+VAPIC_TEST(write_refused, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = WRITES,
+	   .needs = "virtualize APIC accesses; use TPR shadow",
+	   .rules = "apic.write.others apic.write.size apic.write.within-register apic.access.hidden")
 {
 	static const u32 inside[] = { 0x7d, 0x7f, 0x81, 0x82, 0x83, 0x84 };
-	struct vapic a;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	vapic_shadow(&a);
+	vapic_shadow(a);
 	judge_about("write to offset 80H", "8 bytes");
-	judge_write_refused(&a, "apic.write.size", 3, VAPIC_TPR);
+	judge_write_refused(a, "apic.write.size", 3, VAPIC_TPR);
 	for (u32 k = 0; k < ARRAY_SIZE(sizes); k++) {
 		judge_about("write near offset 80H", sizes[k].name);
 		for (u32 i = 0; i < ARRAY_SIZE(inside); i++)
-			judge_write_refused(&a, "apic.write.within-register", k, inside[i]);
+			judge_write_refused(a, "apic.write.within-register", k, inside[i]);
 	}
 	judge_about("write", NULL);
 	for (u32 offset = 0; offset < PAGE_SIZE; offset = next_offset(offset))
 		if (offset != VAPIC_TPR)
-			judge_write_refused(&a, "apic.write.others", BYTES4, offset);
-	JUDGE("apic.access.hidden", vapic_hidden_untouched(&a), true);
-	judge_done();
+			judge_write_refused(a, "apic.write.others", BYTES4, offset);
+	JUDGE("apic.access.hidden", vapic_hidden_untouched(a), true);
 }
 
 /* --- APIC-register virtualization --- */
 
-TEST(apic, register_reads, .sdm = READS, .needs = REGISTER_NEEDS,
-     .rules = "apic.register.read apic.register.read-others apic.register.read-part apic.register.read-outside "
-	      "apic.read.size apic.access.hidden")
+VAPIC_TEST(register_reads, vapic_begin(a, c, 0, REGISTERS), .sdm = READS, .needs = REGISTER_NEEDS,
+	   .rules = "apic.register.read apic.register.read-others apic.register.read-part apic.register.read-outside "
+		    "apic.read.size apic.access.hidden")
 {
 	static const u32 some[] = { VAPIC_ID, VAPIC_TPR, VAPIC_EOI, 0x110, 0x3e0 };
-	struct vapic a;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, REGISTERS);
-	vapic_fill(&a);
+	vapic_fill(a);
 	judge_about("read", NULL);
 	for (u32 offset = 0; offset < PAGE_SIZE; offset = next_offset(offset))
-		judge_read(&a, listed(readable, offset) ? "apic.register.read" : "apic.register.read-others", BYTES4,
+		judge_read(a, listed(readable, offset) ? "apic.register.read" : "apic.register.read-others", BYTES4,
 			   offset, listed(readable, offset));
 	for (u32 i = 0; i < ARRAY_SIZE(some); i++) {
 		judge_about("read of a part of a register", NULL);
 		for (u32 byte = 0; byte < 4; byte++)
-			judge_read(&a, "apic.register.read-part", 0, some[i] + byte, true);
+			judge_read(a, "apic.register.read-part", 0, some[i] + byte, true);
 		for (u32 byte = 0; byte < 3; byte++)
-			judge_read(&a, "apic.register.read-part", 1, some[i] + byte, true);
+			judge_read(a, "apic.register.read-part", 1, some[i] + byte, true);
 		judge_about("read beyond a register", NULL);
-		judge_read(&a, "apic.register.read-outside", 0, some[i] + 4, false);
-		judge_read(&a, "apic.register.read-outside", 1, some[i] + 3, false);
-		judge_read(&a, "apic.register.read-outside", BYTES4, some[i] + 1, false);
-		judge_read(&a, "apic.register.read-outside", BYTES4, some[i] + 12, false);
-		judge_read(&a, "apic.read.size", 3, some[i], false);
+		judge_read(a, "apic.register.read-outside", 0, some[i] + 4, false);
+		judge_read(a, "apic.register.read-outside", 1, some[i] + 3, false);
+		judge_read(a, "apic.register.read-outside", BYTES4, some[i] + 1, false);
+		judge_read(a, "apic.register.read-outside", BYTES4, some[i] + 12, false);
+		judge_read(a, "apic.read.size", 3, some[i], false);
 	}
-	JUDGE("apic.access.hidden", vapic_hidden_untouched(&a), true);
-	judge_done();
+	JUDGE("apic.access.hidden", vapic_hidden_untouched(a), true);
 }
 
 /* The write is done, and what comes of it: nothing, or an exit behind the instruction. */
@@ -196,51 +184,48 @@ static void judge_write(struct vapic *a, const char *rule, u32 k, u32 offset, bo
 	"apic.register.write-trap apic.register.write-others apic.register.write-part apic.write.size " \
 	"apic.register.icr-high apic.write.tpr apic.access.hidden"
 
-TEST(apic, register_writes, .sdm = EMULATION, .needs = REGISTER_NEEDS, .rules = WRITE_RULES)
+VAPIC_TEST(register_writes, vapic_begin(a, c, 0, REGISTERS), .sdm = EMULATION, .needs = REGISTER_NEEDS,
+	   .rules = WRITE_RULES)
 {
 	static const u32 some[] = { VAPIC_ID, 0xd0, VAPIC_ICR_LOW, 0x370, 0x380 };
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, REGISTERS);
 	judge_about("write", NULL);
 	for (u32 offset = 0; offset < PAGE_SIZE; offset = next_offset(offset)) {
 		if (offset == VAPIC_TPR || offset == VAPIC_ICR_HIGH)
 			continue;
 		if (listed(writable, offset))
-			judge_write(&a, "apic.register.write", BYTES4, offset, true);
+			judge_write(a, "apic.register.write", BYTES4, offset, true);
 		else
-			judge_write_refused(&a, "apic.register.write-others", BYTES4, offset);
+			judge_write_refused(a, "apic.register.write-others", BYTES4, offset);
 	}
 	for (u32 i = 0; i < ARRAY_SIZE(some); i++) {
 		judge_about("write to a part of a register", NULL);
 		for (u32 byte = 0; byte < 4; byte++)
-			judge_write(&a, "apic.register.write-part", 0, some[i] + byte, true);
-		judge_write(&a, "apic.register.write-part", 1, some[i] + 2, true);
+			judge_write(a, "apic.register.write-part", 0, some[i] + byte, true);
+		judge_write(a, "apic.register.write-part", 1, some[i] + 2, true);
 		judge_about("write beyond a register", NULL);
-		judge_write_refused(&a, "apic.register.write-others", BYTES4, some[i] + 2);
-		judge_write_refused(&a, "apic.register.write-others", 0, some[i] + 5);
-		judge_write_refused(&a, "apic.write.size", 3, some[i]);
+		judge_write_refused(a, "apic.register.write-others", BYTES4, some[i] + 2);
+		judge_write_refused(a, "apic.register.write-others", 0, some[i] + 5);
+		judge_write_refused(a, "apic.write.size", 3, some[i]);
 	}
 	judge_about("write to the high half of ICR", NULL);
-	e = vapic_run(&a, MOV_TO_APIC, 2, VAPIC_ICR_HIGH, 0x8899aabb);
-	JUDGE("apic.register.icr-high", snippet_passed(&a.s, &e), true);
-	JUDGE("apic.register.icr-high", vapic_get(&a, VAPIC_ICR_HIGH), 0x88000000);
-	e = vapic_run(&a, "\x88\x03", 2, VAPIC_ICR_HIGH + 3, 0x44);
-	JUDGE("apic.register.icr-high", snippet_passed(&a.s, &e), true);
-	JUDGE("apic.register.icr-high", vapic_get(&a, VAPIC_ICR_HIGH), 0x44000000);
+	e = vapic_run(a, MOV_TO_APIC, 2, VAPIC_ICR_HIGH, 0x8899aabb);
+	JUDGE("apic.register.icr-high", snippet_passed(&a->s, &e), true);
+	JUDGE("apic.register.icr-high", vapic_get(a, VAPIC_ICR_HIGH), 0x88000000);
+	e = vapic_run(a, "\x88\x03", 2, VAPIC_ICR_HIGH + 3, 0x44);
+	JUDGE("apic.register.icr-high", snippet_passed(&a->s, &e), true);
+	JUDGE("apic.register.icr-high", vapic_get(a, VAPIC_ICR_HIGH), 0x44000000);
 	judge_about("write to TPR", NULL);
-	e = vapic_run(&a, MOV_TO_APIC, 2, VAPIC_TPR, 0x8899aa4b);
-	JUDGE("apic.write.tpr", snippet_passed(&a.s, &e), true);
-	JUDGE("apic.write.tpr", vapic_get(&a, VAPIC_TPR), 0x4b);
-	JUDGE("apic.access.hidden", vapic_hidden_untouched(&a), true);
-	judge_done();
+	e = vapic_run(a, MOV_TO_APIC, 2, VAPIC_TPR, 0x8899aa4b);
+	JUDGE("apic.write.tpr", snippet_passed(&a->s, &e), true);
+	JUDGE("apic.write.tpr", vapic_get(a, VAPIC_TPR), 0x4b);
+	JUDGE("apic.access.hidden", vapic_hidden_untouched(a), true);
 }
 
 /* The exit doesn't wait for anything that holds up interrupts, and what reads and writes is virtualized as a whole. */
-TEST(apic, register_write_unblocked, .sdm = EMULATION, .needs = REGISTER_NEEDS,
-     .rules = "apic.register.write-unblocked apic.register.write-exits apic.register.modify")
+VAPIC_TEST(register_write_unblocked, vapic_begin(a, c, 0, REGISTERS), .sdm = EMULATION, .needs = REGISTER_NEEDS,
+	   .rules = "apic.register.write-unblocked apic.register.write-exits apic.register.modify")
 {
 	static const struct {
 		const char *name, *bytes;
@@ -251,29 +236,25 @@ TEST(apic, register_write_unblocked, .sdm = EMULATION, .needs = REGISTER_NEEDS,
 		{ "behind MOV SS", "\x8e\xd1\x89\x03", 4, 4, 0 },
 		{ "with another instruction behind", "\x89\x03\x0f\x0b", 4, 2, 0 },
 	};
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, REGISTERS);
 	for (u32 i = 0; i < ARRAY_SIZE(behind); i++) {
 		judge_about(behind[i].name, NULL);
-		vapic_code(&a, behind[i].bytes, behind[i].length, 0x320, 0x10042);
-		a.s.v.g.cx = (ulong)vmread(VMCS_guest_ss_selector);
-		e = snippet_run(&a.s);
+		vapic_code(a, behind[i].bytes, behind[i].length, 0x320, 0x10042);
+		a->s.v.g.cx = (ulong)vmread(VMCS_guest_ss_selector);
+		e = snippet_run(&a->s);
 		JUDGE("apic.register.write-exits", e.reason, EXIT_apic_write);
-		JUDGE("apic.register.write-unblocked", e.ip, (ulong)a.s.code + behind[i].written);
+		JUDGE("apic.register.write-unblocked", e.ip, (ulong)a->s.code + behind[i].written);
 		JUDGE("apic.register.write-unblocked", vmread(VMCS_guest_interruptibility_state), 0);
 	}
 	judge_about("XCHG", NULL);
-	vapic_set(&a, 0x320, 0x777);
-	e = vapic_run(&a, "\x87\x03", 2, 0x320, 0x888);
+	vapic_set(a, 0x320, 0x777);
+	e = vapic_run(a, "\x87\x03", 2, 0x320, 0x888);
 	JUDGE("apic.register.write-exits", e.reason, EXIT_apic_write);
-	JUDGE("apic.register.modify", a.s.v.g.ax, 0x777);
-	JUDGE("apic.register.modify", vapic_get(&a, 0x320), 0x888);
+	JUDGE("apic.register.modify", a->s.v.g.ax, 0x777);
+	JUDGE("apic.register.modify", vapic_get(a, 0x320), 0x888);
 	judge_about("LOCK OR", NULL);
-	e = vapic_run(&a, "\xf0\x09\x03", 3, 0x320, 0x111);
+	e = vapic_run(a, "\xf0\x09\x03", 3, 0x320, 0x111);
 	JUDGE("apic.register.write-exits", e.reason, EXIT_apic_write);
-	JUDGE("apic.register.modify", vapic_get(&a, 0x320), 0x999);
-	judge_done();
+	JUDGE("apic.register.modify", vapic_get(a, 0x320), 0x999);
 }

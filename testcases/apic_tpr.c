@@ -2,7 +2,6 @@
 /* The virtual task priority: MOV CR8, writes to the APIC-access page, and the TPR threshold. */
 #include "lhv/apic.h"
 #include "testcases/entry_rows.h"
-#include "testcases/judge.h"
 #include "testcases/vapic.h"
 #include "x86/cr.h"
 
@@ -71,21 +70,17 @@ static void judge_cr8_faults(struct vapic *a)
 	snippet_mode(&a->s, SNIP_NATIVE, false);
 }
 
-TEST(apic, cr8, .sdm = CR8_SECTION, .needs = "use TPR shadow", .flags = TEST_AMD64,
-     .rules = "apic.cr8.read apic.cr8.read-only apic.cr8.write apic.cr8.reserved apic.cr8.privilege apic.cr8.real-tpr")
+VAPIC_TEST(cr8, vapic_begin(a, c, 0, 0), .sdm = CR8_SECTION, .needs = "use TPR shadow", .flags = TEST_AMD64,
+	   .rules = "apic.cr8.read apic.cr8.read-only apic.cr8.write apic.cr8.reserved apic.cr8.privilege "
+		    "apic.cr8.real-tpr")
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_begin(&a, c, 0, 0);
-	vapic_shadow(&a);
+	vapic_shadow(a);
 	REAL_TPR = 0x20;
-	judge_cr8_read(&a);
-	judge_cr8_write(&a);
-	judge_cr8_faults(&a);
+	judge_cr8_read(a);
+	judge_cr8_write(a);
+	judge_cr8_faults(a);
 	JUDGE("apic.cr8.real-tpr", REAL_TPR, 0x20);
 	REAL_TPR = 0;
-	judge_done();
 }
 
 TEST(apic, cr8_unshadowed, .sdm = CR8_SECTION, .needs = "", .flags = TEST_AMD64, .rules = "apic.cr8.unshadowed")
@@ -110,58 +105,51 @@ TEST(apic, cr8_unshadowed, .sdm = CR8_SECTION, .needs = "", .flags = TEST_AMD64,
 }
 
 /* Where MOV CR8 exits by its own controls, the virtual TPR isn't touched. */
-TEST(apic, cr8_exiting, .sdm = CR8_SECTION, .needs = "use TPR shadow; CR8-load exiting; CR8-store exiting",
-     .flags = TEST_AMD64, .rules = "apic.cr8.exiting-first")
+VAPIC_TEST(cr8_exiting, vapic_begin(a, c, 0, 0), .sdm = CR8_SECTION,
+	   .needs = "use TPR shadow; CR8-load exiting; CR8-store exiting", .flags = TEST_AMD64,
+	   .rules = "apic.cr8.exiting-first")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, 0);
-	a.s.v.ctl[CTL_PROC] |= PROC_cr8_load_exiting | PROC_cr8_store_exiting;
-	vapic_shadow(&a);
-	vapic_set(&a, VAPIC_TPR, 0xf0);
+	a->s.v.ctl[CTL_PROC] |= PROC_cr8_load_exiting | PROC_cr8_store_exiting;
+	vapic_shadow(a);
+	vapic_set(a, VAPIC_TPR, 0xf0);
 	vmwrite(VMCS_tpr_threshold, 0xf);
-	e = vapic_run(&a, MOV_CR8_AX, 4, 0, 3);
+	e = vapic_run(a, MOV_CR8_AX, 4, 0, 3);
 	JUDGE("apic.cr8.exiting-first", e.reason, EXIT_cr_access);
 	JUDGE("apic.cr8.exiting-first", e.qualification, 0x008);
-	JUDGE("apic.cr8.exiting-first", vapic_get(&a, VAPIC_TPR), 0xf0);
-	e = vapic_run(&a, MOV_AX_CR8, 4, 0, 3);
+	JUDGE("apic.cr8.exiting-first", vapic_get(a, VAPIC_TPR), 0xf0);
+	e = vapic_run(a, MOV_AX_CR8, 4, 0, 3);
 	JUDGE("apic.cr8.exiting-first", e.reason, EXIT_cr_access);
 	JUDGE("apic.cr8.exiting-first", e.qualification, 0x018);
-	JUDGE("apic.cr8.exiting-first", a.s.v.g.ax, 3);
+	JUDGE("apic.cr8.exiting-first", a->s.v.g.ax, 3);
 	/* A fault comes before. */
-	e = vapic_run(&a, MOV_CR8_AX, 4, 0, 0x30);
+	e = vapic_run(a, MOV_CR8_AX, 4, 0, 0x30);
 	say_note("MOV of reserved bits to CR8 with CR8-load exiting: exit %u", e.reason);
-	judge_done();
 }
 
-TEST(apic, threshold_cr8, .sdm = TPR_SECTION, .needs = "use TPR shadow", .flags = TEST_AMD64,
-     .rules = "apic.threshold.below apic.threshold.not-below apic.threshold.trap apic.threshold.qualification")
+VAPIC_TEST(threshold_cr8, vapic_begin(a, c, 0, 0), .sdm = TPR_SECTION, .needs = "use TPR shadow", .flags = TEST_AMD64,
+	   .rules = "apic.threshold.below apic.threshold.not-below apic.threshold.trap apic.threshold.qualification")
 {
 	static const u8 thresholds[] = { 0, 1, 8, 15 };
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, 0);
-	vapic_shadow(&a);
+	vapic_shadow(a);
 	for (u32 i = 0; i < ARRAY_SIZE(thresholds); i++) {
 		vmwrite(VMCS_tpr_threshold, thresholds[i]);
 		for (u32 value = 0; value < 16; value++) {
-			vapic_set(&a, VAPIC_TPR, 0xff);
-			e = vapic_run(&a, MOV_CR8_AX, 4, 0, value);
-			JUDGE("apic.threshold.trap", vapic_get(&a, VAPIC_TPR), value << 4);
+			vapic_set(a, VAPIC_TPR, 0xff);
+			e = vapic_run(a, MOV_CR8_AX, 4, 0, value);
+			JUDGE("apic.threshold.trap", vapic_get(a, VAPIC_TPR), value << 4);
 			if (value >= thresholds[i]) {
-				JUDGE("apic.threshold.not-below", snippet_passed(&a.s, &e), true);
+				JUDGE("apic.threshold.not-below", snippet_passed(&a->s, &e), true);
 				continue;
 			}
 			JUDGE("apic.threshold.below", e.reason, EXIT_tpr_below_threshold);
 			JUDGE("apic.threshold.qualification", e.qualification, 0);
-			JUDGE("apic.threshold.trap", e.ip, (ulong)a.s.code + 4);
+			JUDGE("apic.threshold.trap", e.ip, (ulong)a->s.code + 4);
 		}
 	}
-	judge_done();
 }
 
 #endif
@@ -182,15 +170,12 @@ static const struct {
 	{ "PUSH", "\x50", 1, 0x12345632, 0x32 },
 };
 
-TEST(apic, threshold_write, .sdm = "Virtualizing Writes to the APIC-Access Page",
-     .needs = "use TPR shadow; virtualize APIC accesses",
-     .rules = "apic.write.tpr apic.threshold.below apic.threshold.not-below apic.threshold.trap apic.access.hidden")
+VAPIC_TEST(
+	threshold_write, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses),
+	.sdm = "Virtualizing Writes to the APIC-Access Page", .needs = "use TPR shadow; virtualize APIC accesses",
+	.rules = "apic.write.tpr apic.threshold.below apic.threshold.not-below apic.threshold.trap apic.access.hidden")
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	vapic_shadow(&a);
+	vapic_shadow(a);
 	for (u32 i = 0; i < ARRAY_SIZE(writes); i++) {
 		/* A push has 8 bytes on amd64, which are too many. */
 		if (sizeof(ulong) == 8 && writes[i].bytes[0] == '\x50')
@@ -200,24 +185,23 @@ TEST(apic, threshold_write, .sdm = "Virtualizing Writes to the APIC-Access Page"
 			struct exit e;
 
 			vmwrite(VMCS_tpr_threshold, threshold);
-			vapic_set(&a, VAPIC_TPR, 0xabcdeff3u);
-			vapic_code(&a, writes[i].bytes, writes[i].length, VAPIC_TPR, writes[i].eax);
-			a.s.v.g.di = VAPIC_LINEAR + VAPIC_TPR;
+			vapic_set(a, VAPIC_TPR, 0xabcdeff3u);
+			vapic_code(a, writes[i].bytes, writes[i].length, VAPIC_TPR, writes[i].eax);
+			a->s.v.g.di = VAPIC_LINEAR + VAPIC_TPR;
 			if (writes[i].bytes[0] == '\x50')
 				vmwrite(VMCS_guest_rsp, VAPIC_LINEAR + VAPIC_TPR + 4);
-			e = snippet_run(&a.s);
-			JUDGE("apic.write.tpr", vapic_get(&a, VAPIC_TPR), writes[i].tpr);
+			e = snippet_run(&a->s);
+			JUDGE("apic.write.tpr", vapic_get(a, VAPIC_TPR), writes[i].tpr);
 			if (writes[i].tpr >> 4 >= threshold) {
-				JUDGE("apic.threshold.not-below", snippet_passed(&a.s, &e), true);
+				JUDGE("apic.threshold.not-below", snippet_passed(&a->s, &e), true);
 				continue;
 			}
 			JUDGE("apic.threshold.below", e.reason, EXIT_tpr_below_threshold);
-			JUDGE("apic.threshold.trap", e.ip, (ulong)a.s.code + writes[i].length);
+			JUDGE("apic.threshold.trap", e.ip, (ulong)a->s.code + writes[i].length);
 		}
 	}
-	JUDGE("apic.write.tpr", vapic_get(&a, VAPIC_TPR + 4), VAPIC_PATTERN(VAPIC_TPR + 4));
-	JUDGE("apic.access.hidden", vapic_hidden_untouched(&a), true);
-	judge_done();
+	JUDGE("apic.write.tpr", vapic_get(a, VAPIC_TPR + 4), VAPIC_PATTERN(VAPIC_TPR + 4));
+	JUDGE("apic.access.hidden", vapic_hidden_untouched(a), true);
 }
 
 /* Instructions that read and write: both are virtualized. */
@@ -235,28 +219,24 @@ static const struct {
 	{ "LOCK BTS", "\xf0\x0f\xab\x03", 4, 6, 0, 0x72, 6 },
 };
 
-TEST(apic, write_tpr_modify, .sdm = "Virtualizing Writes to the APIC-Access Page",
-     .needs = "use TPR shadow; virtualize APIC accesses", .rules = "apic.write.modify apic.access.hidden")
+VAPIC_TEST(write_tpr_modify, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses),
+	   .sdm = "Virtualizing Writes to the APIC-Access Page", .needs = "use TPR shadow; virtualize APIC accesses",
+	   .rules = "apic.write.modify apic.access.hidden")
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
-	vapic_shadow(&a);
+	vapic_shadow(a);
 	for (u32 i = 0; i < ARRAY_SIZE(modifies); i++) {
 		struct exit e;
 
 		judge_about(modifies[i].name, NULL);
-		vapic_set(&a, VAPIC_TPR, 0x32);
-		vapic_code(&a, modifies[i].bytes, modifies[i].length, VAPIC_TPR, modifies[i].eax);
-		a.s.v.g.cx = modifies[i].ecx;
-		e = snippet_run(&a.s);
-		JUDGE("apic.write.modify", snippet_passed(&a.s, &e), true);
-		JUDGE("apic.write.modify", vapic_get(&a, VAPIC_TPR), modifies[i].tpr);
-		JUDGE("apic.write.modify", a.s.v.g.ax & 0xff, modifies[i].eax_after);
+		vapic_set(a, VAPIC_TPR, 0x32);
+		vapic_code(a, modifies[i].bytes, modifies[i].length, VAPIC_TPR, modifies[i].eax);
+		a->s.v.g.cx = modifies[i].ecx;
+		e = snippet_run(&a->s);
+		JUDGE("apic.write.modify", snippet_passed(&a->s, &e), true);
+		JUDGE("apic.write.modify", vapic_get(a, VAPIC_TPR), modifies[i].tpr);
+		JUDGE("apic.write.modify", a->s.v.g.ax & 0xff, modifies[i].eax_after);
 	}
-	JUDGE("apic.access.hidden", vapic_hidden_untouched(&a), true);
-	judge_done();
+	JUDGE("apic.access.hidden", vapic_hidden_untouched(a), true);
 }
 
 /* --- The threshold at VM entry --- */

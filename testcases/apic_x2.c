@@ -3,7 +3,6 @@
 #include "core/mem.h"
 #include "lhv/apic.h"
 #include "lhv/platform.h"
-#include "testcases/judge.h"
 #include "testcases/vapic.h"
 #include "x86/cr.h"
 #include "x86/msr.h"
@@ -128,77 +127,65 @@ static void judge_others_fault(struct vapic *a, bool reads)
 	}
 }
 
-TEST(apic, x2_tpr, .sdm = SECTION, .needs = NEEDS,
-     .rules = "apic.x2.read-tpr apic.x2.write-tpr apic.x2.reserved apic.threshold.below apic.threshold.not-below "
-	      "apic.threshold.trap apic.x2.exit-first apic.x2.privilege apic.x2.others-read apic.x2.others-write")
+VAPIC_TEST(x2_tpr, vapic_begin(a, c, 0, PROC2_virtualize_x2apic_mode), .sdm = SECTION, .needs = NEEDS,
+	   .rules = "apic.x2.read-tpr apic.x2.write-tpr apic.x2.reserved apic.threshold.below apic.threshold.not-below "
+		    "apic.threshold.trap apic.x2.exit-first apic.x2.privilege apic.x2.others-read apic.x2.others-write")
 {
-	struct vapic a;
-
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_x2apic_mode);
-	vapic_set(&a, VAPIC_TPR, 0xff);
-	judge_tpr_read(&a);
-	judge_tpr_write(&a);
-	vapic_set(&a, VAPIC_TPR, 0xff);
-	judge_threshold(&a);
-	judge_order(&a);
+	vapic_set(a, VAPIC_TPR, 0xff);
+	judge_tpr_read(a);
+	judge_tpr_write(a);
+	vapic_set(a, VAPIC_TPR, 0xff);
+	judge_threshold(a);
+	judge_order(a);
 	judge_about("another MSR", NULL);
-	judge_others_fault(&a, true);
-	judge_done();
+	judge_others_fault(a, true);
 }
 
-TEST(apic, x2_registers, .sdm = SECTION, .needs = NEEDS "; APIC-register virtualization",
-     .rules = "apic.x2.register-read apic.x2.others-write apic.x2.page-unchanged")
+VAPIC_TEST(x2_registers, vapic_begin(a, c, 0, PROC2_virtualize_x2apic_mode | PROC2_apic_register_virtualization),
+	   .sdm = SECTION, .needs = NEEDS "; APIC-register virtualization",
+	   .rules = "apic.x2.register-read apic.x2.others-write apic.x2.page-unchanged")
 {
-	struct vapic a;
 	struct exit e;
 	bool same = true;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_virtualize_x2apic_mode | PROC2_apic_register_virtualization);
-	vapic_fill(&a);
+	vapic_fill(a);
 	for (u32 msr = MSR_FIRST; msr <= MSR_LAST; msr = next_msr(msr)) {
-		e = vapic_rdmsr(&a, msr);
-		JUDGE("apic.x2.register-read", snippet_passed(&a.s, &e), true);
-		JUDGE("apic.x2.register-read", vapic_edx_eax(&a), pattern8(OFFSET(msr)));
+		e = vapic_rdmsr(a, msr);
+		JUDGE("apic.x2.register-read", snippet_passed(&a->s, &e), true);
+		JUDGE("apic.x2.register-read", vapic_edx_eax(a), pattern8(OFFSET(msr)));
 	}
-	judge_others_fault(&a, false);
+	judge_others_fault(a, false);
 	for (u32 offset = 0; offset < PAGE_SIZE; offset += 4)
-		same &= vapic_get(&a, offset) == VAPIC_PATTERN(offset);
+		same &= vapic_get(a, offset) == VAPIC_PATTERN(offset);
 	JUDGE("apic.x2.page-unchanged", same, true);
-	judge_done();
 }
 
 /* APIC-register virtualization is about MSRs only together with "virtualize x2APIC mode" (CVE-2019-3887). */
-TEST(apic, x2_off_registers_on, .sdm = SECTION, .needs = "use TPR shadow; APIC-register virtualization",
-     .rules = "apic.x2.off-read apic.x2.off-write")
+VAPIC_TEST(x2_off_registers_on, vapic_begin(a, c, 0, PROC2_apic_register_virtualization), .sdm = SECTION,
+	   .needs = "use TPR shadow; APIC-register virtualization", .rules = "apic.x2.off-read apic.x2.off-write")
 {
-	struct vapic a;
 	struct exit e;
 
-	judge_begin();
-	vapic_begin(&a, c, 0, PROC2_apic_register_virtualization);
 	for (u32 msr = MSR_FIRST; msr <= MSR_LAST; msr = next_msr(msr)) {
-		e = vapic_rdmsr(&a, msr);
+		e = vapic_rdmsr(a, msr);
 		JUDGE("apic.x2.off-read", snippet_faulted(&e, VEC_GP), true);
-		e = vapic_wrmsr(&a, msr, 0);
+		e = vapic_wrmsr(a, msr, 0);
 		JUDGE("apic.x2.off-write", snippet_faulted(&e, VEC_GP), true);
 	}
 	judge_about("INIT to all others by ICR", NULL);
-	e = vapic_wrmsr(&a, MSR_X2APIC_ICR, 0xc4500);
+	e = vapic_wrmsr(a, MSR_X2APIC_ICR, 0xc4500);
 	JUDGE("apic.x2.off-write", snippet_faulted(&e, VEC_GP), true);
 	judge_about("as after a fault", NULL);
 	JUDGE("apic.x2.off-write", vmread(VMCS_exit_interruption_info),
 	      INFO_VALID | INFO_HARDWARE_EXCEPTION | INFO_HAS_ERROR | VEC_GP);
 	JUDGE("apic.x2.off-write", vmread(VMCS_exit_interruption_error_code), 0);
-	JUDGE("apic.x2.off-write", e.ip, (ulong)a.s.code);
+	JUDGE("apic.x2.off-write", e.ip, (ulong)a->s.code);
 	judge_about("delivered to L2", NULL);
-	a.s.v.l2_takes = 1u << VEC_GP;
-	vcpu_write_controls(&a.s.v);
-	vapic_idt(&a);
-	e = vapic_wrmsr(&a, MSR_X2APIC_ICR, 0);
-	JUDGE("apic.x2.off-write", vapic_vector(&a, &e), VEC_GP);
-	judge_done();
+	a->s.v.l2_takes = 1u << VEC_GP;
+	vcpu_write_controls(&a->s.v);
+	vapic_idt(a);
+	e = vapic_wrmsr(a, MSR_X2APIC_ICR, 0);
+	JUDGE("apic.x2.off-write", vapic_vector(a, &e), VEC_GP);
 }
 
 /* A layer below L1 may be the one that finds such a fault; its exit is like any other's. */

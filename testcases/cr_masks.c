@@ -45,6 +45,8 @@ static void end(struct snippet *s)
 	judge_done();
 }
 
+#define MASKS(name_, ...) TEST_WITH(cr, name_, struct snippet, s, begin(s, c), end(s), __VA_ARGS__)
+
 static void own(const struct cr *cr, ulong mask, ulong shadow)
 {
 	vmwrite(cr->mask, mask);
@@ -67,44 +69,36 @@ static void judge_reads(struct snippet *s, ulong mask, ulong shadow)
 	JUDGE("cr.smsw", (u16)s->v.g.cx, (u16)want0);
 }
 
-TEST(cr, read_shadows, .sdm = CHANGES, .rules = "cr.read-shadow cr.smsw")
+MASKS(read_shadows, .sdm = CHANGES, .rules = "cr.read-shadow cr.smsw")
 {
-	struct snippet s;
-
-	begin(&s, c);
 	judge_about("no bit is L1's", NULL);
-	judge_reads(&s, 0, ~0ul);
+	judge_reads(s, 0, ~0ul);
 	judge_about("all bits are L1's", NULL);
-	judge_reads(&s, ~0ul, 0);
-	judge_reads(&s, ~0ul, ~0ul);
-	judge_reads(&s, ~0ul, (ulong)0x123456789abcdef0ull);
+	judge_reads(s, ~0ul, 0);
+	judge_reads(s, ~0ul, ~0ul);
+	judge_reads(s, ~0ul, (ulong)0x123456789abcdef0ull);
 	judge_about("one bit is L1's", NULL);
 	for (u32 bit = 0; bit < BITS; bit++) {
-		judge_reads(&s, 1ul << bit, 0);
-		judge_reads(&s, 1ul << bit, ~0ul);
+		judge_reads(s, 1ul << bit, 0);
+		judge_reads(s, 1ul << bit, ~0ul);
 	}
-	end(&s);
 }
 
 /* SMSW to memory: two bytes. At CPL 3 it's the same. */
-TEST(cr, smsw, .sdm = CHANGES, .rules = "cr.smsw")
+MASKS(smsw, .sdm = CHANGES, .rules = "cr.smsw")
 {
-	struct snippet s;
-
-	begin(&s, c);
 	own(&cr0, 0xffff, 0x1234a5c3);
 	for (enum snip_mode mode = SNIP_NATIVE; mode < SNIP_16; mode = snippet_next(mode)) {
 		for (u32 user = 0; user < 2; user++) {
 			judge_about(snippet_name(mode), user ? "CPL 3" : "CPL 0");
-			snippet_mode(&s, mode, user);
-			memset(s.data, 0xee, 8);
-			snippet_code(&s, CODE("\x0f\x01\x23"));
-			s.v.g.bx = (ulong)s.data;
-			judge_runs(&s, WHERE("cr.smsw"));
-			JUDGE("cr.smsw", *(u64 *)s.data, 0xeeeeeeeeeeeea5c3);
+			snippet_mode(s, mode, user);
+			memset(s->data, 0xee, 8);
+			snippet_code(s, CODE("\x0f\x01\x23"));
+			s->v.g.bx = (ulong)s->data;
+			judge_runs(s, WHERE("cr.smsw"));
+			JUDGE("cr.smsw", *(u64 *)s->data, 0xeeeeeeeeeeeea5c3);
 		}
 	}
-	end(&s);
 }
 
 /* L2 writes CR0 or CR4 by MOV and must exit or not. */
@@ -148,26 +142,19 @@ static void judge_bit(struct snippet *s, const struct cr *cr, u32 bit)
 
 #define WROTE " cr.masked-kept exit.info.cr-access" CR_TOLD
 
-TEST(cr, mask_cr0, .sdm = CHANGES, .rules = "cr.mov-to-cr0" WROTE)
+MASKS(mask_cr0, .sdm = CHANGES, .rules = "cr.mov-to-cr0" WROTE)
 {
 	/* Two of them are reserved. */
 	static const u8 bits[] = { 0, 1, 2, 3, 4, 5, 6, 16, 18, 28, 29, 30, 31 };
-	struct snippet s;
 
-	begin(&s, c);
 	for (u32 i = 0; i < sizeof(bits); i++)
-		judge_bit(&s, &cr0, bits[i]);
-	end(&s);
+		judge_bit(s, &cr0, bits[i]);
 }
 
-TEST(cr, mask_cr4, .sdm = CHANGES, .rules = "cr.mov-to-cr4" WROTE)
+MASKS(mask_cr4, .sdm = CHANGES, .rules = "cr.mov-to-cr4" WROTE)
 {
-	struct snippet s;
-
-	begin(&s, c);
 	for (u32 bit = 0; bit < 25; bit++)
-		judge_bit(&s, &cr4, bit);
-	end(&s);
+		judge_bit(s, &cr4, bit);
 }
 
 /* Bits that L2 has itself: MOV to CRn, AX; MOV BX, CRn. */
@@ -189,26 +176,23 @@ static void judge_free(struct snippet *s, const struct cr *cr, ulong bits)
 	}
 }
 
-TEST(cr, unmasked, .sdm = CHANGES, .rules = "cr.unmasked-written")
+MASKS(unmasked, .sdm = CHANGES, .rules = "cr.unmasked-written")
 {
 	const u32 bits0 = CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM;
 	const u32 bits4 = (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |
 			   CR4_OSXMMEXCPT) &
 			  vmx_caps.cr4_fixed1;
-	struct snippet s;
 
-	begin(&s, c);
 	judge_about("no bit is L1's", NULL);
 	own(&cr0, 0, ~0ul);
 	own(&cr4, 0, ~0ul);
-	judge_free(&s, &cr0, bits0);
-	judge_free(&s, &cr4, bits4);
+	judge_free(s, &cr0, bits0);
+	judge_free(s, &cr4, bits4);
 	judge_about("all other bits are L1's", NULL);
 	own(&cr0, ~(ulong)bits0, read_cr0());
 	own(&cr4, ~(ulong)bits4, read_cr4());
-	judge_free(&s, &cr0, bits0);
-	judge_free(&s, &cr4, bits4);
-	end(&s);
+	judge_free(s, &cr0, bits0);
+	judge_free(s, &cr4, bits4);
 }
 
 static void judge_ignored(struct snippet *s, const char *name, ulong value)
@@ -224,19 +208,16 @@ static void judge_ignored(struct snippet *s, const char *name, ulong value)
 }
 
 /* Bits of CR0 that MOV doesn't write, and doesn't complain about. */
-TEST(cr, ignored, .sdm = "MOV-Move to/from Control Registers", .rules = "cr.ignored")
+MASKS(ignored, .sdm = "MOV-Move to/from Control Registers", .rules = "cr.ignored")
 {
 	const u32 reserved = 0x1ffaffc0;
-	struct snippet s;
 
-	begin(&s, c);
 	for (u32 rest = reserved; rest; rest &= rest - 1)
-		judge_ignored(&s, "a reserved bit of CR0", read_cr0() | (rest & -rest));
-	judge_ignored(&s, "CR0 without ET", read_cr0() & ~(ulong)CR0_ET);
-	end(&s);
+		judge_ignored(s, "a reserved bit of CR0", read_cr0() | (rest & -rest));
+	judge_ignored(s, "CR0 without ET", read_cr0() & ~(ulong)CR0_ET);
 }
 
-TEST(cr, clts_shadow, .sdm = CHANGES, .rules = "cr.clts cr.clts-effect exit.info.cr-access" CR_TOLD)
+MASKS(clts_shadow, .sdm = CHANGES, .rules = "cr.clts cr.clts-effect exit.info.cr-access" CR_TOLD)
 {
 	static const struct {
 		const char *name;
@@ -249,9 +230,7 @@ TEST(cr, clts_shadow, .sdm = CHANGES, .rules = "cr.clts cr.clts-effect exit.info
 		{ "TS is L1's, shadow 1", CR0_TS, CR0_TS, true, false },
 		{ "all bits but TS are L1's", ~CR0_TS, ~0u, false, true },
 	};
-	struct snippet s;
 
-	begin(&s, c);
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
 		own(&cr0, rows[i].mask, rows[i].shadow);
 		for (u32 ts = 0; ts <= CR0_TS; ts += CR0_TS) {
@@ -259,15 +238,14 @@ TEST(cr, clts_shadow, .sdm = CHANGES, .rules = "cr.clts cr.clts-effect exit.info
 
 			judge_about(rows[i].name, ts ? "TS is 1" : "TS is 0");
 			vmwrite(VMCS_guest_cr0, real);
-			snippet_code(&s, CODE("\x0f\x06"));
+			snippet_code(s, CODE("\x0f\x06"));
 			if (rows[i].exits)
-				judge_access(&s, WHERE("cr.clts"), EXIT_cr_access, QUAL_CLTS);
-			else if (judge_runs(&s, WHERE("cr.clts")))
+				judge_access(s, WHERE("cr.clts"), EXIT_cr_access, QUAL_CLTS);
+			else if (judge_runs(s, WHERE("cr.clts")))
 				JUDGE("cr.clts-effect", vmread(VMCS_guest_cr0),
 				      rows[i].clears ? real & ~(u64)CR0_TS : real);
 		}
 	}
-	end(&s);
 }
 
 static void judge_lmsw(struct snippet *s, ulong mask, ulong shadow, u32 source)
@@ -287,35 +265,32 @@ static void judge_lmsw(struct snippet *s, ulong mask, ulong shadow, u32 source)
 		JUDGE("cr.lmsw-effect", vmread(VMCS_guest_cr0), (real & ~written) | (source & written));
 }
 
-TEST(cr, lmsw_shadow, .sdm = CHANGES, .rules = "cr.lmsw cr.lmsw-effect exit.info.cr-access" CR_TOLD)
+MASKS(lmsw_shadow, .sdm = CHANGES, .rules = "cr.lmsw cr.lmsw-effect exit.info.cr-access" CR_TOLD)
 {
 	static const u32 sources[] = { 0, CR0_PE, CR0_MP, CR0_TS, 0xf, 0xfff0 };
-	struct snippet s;
 
-	begin(&s, c);
 	for (u32 i = 0; i < ARRAY_SIZE(sources); i++) {
 		judge_about("no bit is L1's", NULL);
-		judge_lmsw(&s, 0, ~0ul, sources[i]);
+		judge_lmsw(s, 0, ~0ul, sources[i]);
 		judge_about("all bits but LMSW's are L1's", NULL);
-		judge_lmsw(&s, ~(ulong)MSW, 0, sources[i]);
+		judge_lmsw(s, ~(ulong)MSW, 0, sources[i]);
 		for (u32 bit = 1; bit <= CR0_TS; bit <<= 1) {
 			judge_about("one bit is L1's", bit == CR0_PE ? "PE" : bit == CR0_TS ? "TS" : NULL);
-			judge_lmsw(&s, bit, 0, sources[i]);
-			judge_lmsw(&s, bit, bit, sources[i]);
+			judge_lmsw(s, bit, 0, sources[i]);
+			judge_lmsw(s, bit, bit, sources[i]);
 		}
 		judge_about("all bits are L1's", NULL);
-		judge_lmsw(&s, ~0ul, sources[i], sources[i]);
-		judge_lmsw(&s, ~0ul, sources[i] | CR0_PE, sources[i]);
-		judge_lmsw(&s, ~0ul, sources[i] ^ CR0_EM, sources[i]);
+		judge_lmsw(s, ~0ul, sources[i], sources[i]);
+		judge_lmsw(s, ~0ul, sources[i] | CR0_PE, sources[i]);
+		judge_lmsw(s, ~0ul, sources[i] ^ CR0_EM, sources[i]);
 	}
-	end(&s);
 }
 
 /*
  * L1 keeps TS from L2, as for a lazy switch of the FPU. Whatever else L2 writes to CR0, an FPU instruction is #NM. Each row
  * changes MP too, which a hypervisor below may have made its own.
  */
-TEST(cr, ts_stays, .sdm = CHANGES, .rules = "cr.lmsw-effect cr.clts-effect cr.masked-kept")
+MASKS(ts_stays, .sdm = CHANGES, .rules = "cr.lmsw-effect cr.clts-effect cr.masked-kept")
 {
 	static const struct {
 		const char *name, *rule, *code;
@@ -324,25 +299,22 @@ TEST(cr, ts_stays, .sdm = CHANGES, .rules = "cr.lmsw-effect cr.clts-effect cr.ma
 		{ "MOV to CR0, FNOP", "cr.masked-kept", "\x0f\x22\xc1\xd9\xd0" },
 		{ "CLTS, NOP, FNOP", "cr.clts-effect", "\x0f\x06\x90\xd9\xd0" },
 	};
-	struct snippet s;
 	struct exit e;
 
-	begin(&s, c);
 	own(&cr0, CR0_TS, 0);
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
 		judge_about(rows[i].name, NULL);
 		vmwrite(VMCS_guest_cr0, (read_cr0() & ~(ulong)CR0_EM) | CR0_TS);
-		snippet_code(&s, rows[i].code, 5);
-		s.v.g.cx = (read_cr0() & ~(ulong)(CR0_TS | CR0_EM)) ^ CR0_MP;
-		e = snippet_run(&s);
+		snippet_code(s, rows[i].code, 5);
+		s->v.g.cx = (read_cr0() & ~(ulong)(CR0_TS | CR0_EM)) ^ CR0_MP;
+		e = snippet_run(s);
 		if (judge_equal(WHERE(rows[i].rule), "exits by NM", snippet_faulted(&e, VEC_NM), true))
-			judge_equal(WHERE(rows[i].rule), "RIP", e.ip, (ulong)s.code + 3);
+			judge_equal(WHERE(rows[i].rule), "RIP", e.ip, (ulong)s->code + 3);
 	}
-	end(&s);
 }
 
 /* What L2 reads behind a write that doesn't exit: L1's bits from the shadow, as before. */
-TEST(cr, shadow_after_write, .sdm = CHANGES, .rules = "cr.read-shadow")
+MASKS(shadow_after_write, .sdm = CHANGES, .rules = "cr.read-shadow")
 {
 	const struct {
 		const char *name, *code;
@@ -353,21 +325,18 @@ TEST(cr, shadow_after_write, .sdm = CHANGES, .rules = "cr.read-shadow")
 		{ "MOV to CR4", "\x0f\x22\xe1\x0f\x20\xe3", &cr4, (read_cr4() & ~(ulong)CR4_VMXE) ^ CR4_TSD },
 		{ "LMSW", "\x0f\x01\xf1\x0f\x20\xc3", &cr0, (read_cr0() & ~(ulong)CR0_NE) ^ CR0_MP },
 	};
-	struct snippet s;
 
-	begin(&s, c);
 	own(&cr0, CR0_NE, 0);
 	own(&cr4, CR4_VMXE, 0);
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
 		judge_about(rows[i].name, NULL);
 		vmwrite(VMCS_guest_cr0, read_cr0());
 		vmwrite(VMCS_guest_cr4, read_cr4());
-		snippet_code(&s, rows[i].code, 6);
-		s.v.g.cx = rows[i].value;
-		if (judge_runs(&s, WHERE("cr.read-shadow")))
-			JUDGE("cr.read-shadow", s.v.g.bx, rows[i].value);
+		snippet_code(s, rows[i].code, 6);
+		s->v.g.cx = rows[i].value;
+		if (judge_runs(s, WHERE("cr.read-shadow")))
+			JUDGE("cr.read-shadow", s->v.g.bx, rows[i].value);
 	}
-	end(&s);
 }
 
 /* Values that no guest may have. */
@@ -382,55 +351,43 @@ static void judge_refused(struct snippet *s, const struct cr *cr, const char *ru
 	vmwrite(cr->guest, real);
 }
 
-TEST(cr, fixed_cr0, .sdm = FIXED, .rules = "vmcs.guest-cr0-fixed")
+MASKS(fixed_cr0, .sdm = FIXED, .rules = "vmcs.guest-cr0-fixed")
 {
-	struct snippet s;
-
-	begin(&s, c);
 	for (u32 owned = 0; owned < 2; owned++) {
 		judge_about("NE", owned ? "other bits are L1's" : NULL);
 		own(&cr0, owned ? CR0_MP | CR0_PG : 0, read_cr0());
-		judge_refused(&s, &cr0, "vmcs.guest-cr0-fixed", read_cr0() & ~(ulong)CR0_NE);
+		judge_refused(s, &cr0, "vmcs.guest-cr0-fixed", read_cr0() & ~(ulong)CR0_NE);
 	}
-	end(&s);
 }
 
 /* Without "unrestricted guest" PG is fixed, too; in 64-bit mode clearing it is #GP for another reason. */
-TEST(cr, fixed_cr0_pg, .sdm = FIXED, .rules = "vmcs.guest-cr0-fixed")
+MASKS(fixed_cr0_pg, .sdm = FIXED, .rules = "vmcs.guest-cr0-fixed")
 {
-	struct snippet s;
-
-	begin(&s, c);
 	for (enum snip_mode mode = SNIP_NATIVE; mode < SNIP_MODES; mode = snippet_next(mode)) {
 		if (SNIP_IS_64(mode))
 			continue;
 		judge_about("PG", snippet_name(mode));
-		snippet_mode(&s, mode, false);
-		judge_refused(&s, &cr0, "vmcs.guest-cr0-fixed", read_cr0() & ~(ulong)CR0_PG);
+		snippet_mode(s, mode, false);
+		judge_refused(s, &cr0, "vmcs.guest-cr0-fixed", read_cr0() & ~(ulong)CR0_PG);
 	}
-	end(&s);
 }
 
-TEST(cr, fixed_cr4, .sdm = FIXED, .rules = "vmcs.guest-cr4-fixed")
+MASKS(fixed_cr4, .sdm = FIXED, .rules = "vmcs.guest-cr4-fixed")
 {
-	struct snippet s;
-
-	begin(&s, c);
 	for (u32 owned = 0; owned < 2; owned++) {
 		judge_about("VMXE", owned ? "other bits are L1's" : NULL);
 		own(&cr4, owned ? CR4_DE | CR4_PAE : 0, read_cr4());
-		judge_refused(&s, &cr4, "vmcs.guest-cr4-fixed", read_cr4() & ~(ulong)CR4_VMXE);
+		judge_refused(s, &cr4, "vmcs.guest-cr4-fixed", read_cr4() & ~(ulong)CR4_VMXE);
 	}
 	judge_about("a bit that is fixed to 0", NULL);
 	for (u32 bit = 0; bit < BITS; bit += bit < 32 ? 1 : 7)
 		if (!(vmx_caps.cr4_fixed1 >> bit & 1))
-			judge_refused(&s, &cr4, "vmcs.guest-cr4-fixed", read_cr4() | 1ul << bit);
-	end(&s);
+			judge_refused(s, &cr4, "vmcs.guest-cr4-fixed", read_cr4() | 1ul << bit);
 }
 
 /* A value that would be #GP exits, if it exits at all. */
-TEST(cr, exit_before_gp, .sdm = "Relative Priority of Faults and VM Exits",
-     .rules = "cr.exit-before-gp exit.info.cr-access" CR_TOLD)
+MASKS(exit_before_gp, .sdm = "Relative Priority of Faults and VM Exits",
+      .rules = "cr.exit-before-gp exit.info.cr-access" CR_TOLD)
 {
 	struct {
 		const char *name;
@@ -444,17 +401,14 @@ TEST(cr, exit_before_gp, .sdm = "Relative Priority of Faults and VM Exits",
 		{ "CR4 without VMXE", &cr4, (read_cr4() & ~(ulong)CR4_VMXE) ^ CR4_DE },
 		{ "CR4 with a reserved bit", &cr4, (read_cr4() | 1ul << (BITS - 1)) ^ CR4_DE },
 	};
-	struct snippet s;
 
-	begin(&s, c);
 	own(&cr0, CR0_MP, read_cr0());
 	own(&cr4, CR4_DE, read_cr4());
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
 		judge_about(rows[i].name, NULL);
-		snippet_mov(&s, TO_CR, rows[i].cr->number, 1);
-		s.v.g.cx = rows[i].value;
-		judge_access(&s, WHERE("cr.exit-before-gp"), EXIT_cr_access,
+		snippet_mov(s, TO_CR, rows[i].cr->number, 1);
+		s->v.g.cx = rows[i].value;
+		judge_access(s, WHERE("cr.exit-before-gp"), EXIT_cr_access,
 			     QUAL_TO_CR(rows[i].cr->number) | QUAL_REGISTER(1));
 	}
-	end(&s);
 }

@@ -32,47 +32,32 @@ static const struct {
 	{ SOFTWARE_INT | 0x20, false }, { PRIVILEGED | VEC_DB, false }, { SOFTWARE | VEC_BP, false },
 };
 
-TEST(entry, guest_shutdown_event, .sdm = STATE, .needs = TIMER "; activity state shutdown",
-     .rules = "entry.guest.activity-shutdown-event")
+ENTRY(guest_shutdown_event, .sdm = STATE, .needs = TIMER "; activity state shutdown",
+      .rules = "entry.guest.activity-shutdown-event")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.guest.activity-shutdown-event", ENTERS, SET(guest_activity_state, SHUTDOWN));
+	ROW(t, "entry.guest.activity-shutdown-event", ENTERS, SET(guest_activity_state, SHUTDOWN));
 	for (u32 i = 0; i < ARRAY_SIZE(events); i++)
-		ROW(&t, "entry.guest.activity-shutdown-event", events[i].shutdown ? ENTERS : FAILS_GUEST,
+		ROW(t, "entry.guest.activity-shutdown-event", events[i].shutdown ? ENTERS : FAILS_GUEST,
 		    SET(guest_activity_state, SHUTDOWN), INJECT(events[i].event), ADD(guest_rflags, RFLAGS_IF),
 		    LENGTH_2);
-	entry_done(&t);
 }
 
 /* The machine check's vector, but no exception. */
-TEST(entry, guest_shutdown_vector, .sdm = STATE, .needs = TIMER "; activity state shutdown",
-     .rules = "entry.guest.activity-shutdown-event")
+ENTRY(guest_shutdown_vector, .sdm = STATE, .needs = TIMER "; activity state shutdown",
+      .rules = "entry.guest.activity-shutdown-event")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.guest.activity-shutdown-event", FAILS_GUEST, SET(guest_activity_state, SHUTDOWN),
+	ROW(t, "entry.guest.activity-shutdown-event", FAILS_GUEST, SET(guest_activity_state, SHUTDOWN),
 	    INJECT(EXTERNAL | VEC_MC), ADD(guest_rflags, RFLAGS_IF));
-	ROW(&t, "entry.guest.activity-shutdown-event", FAILS_GUEST, SET(guest_activity_state, SHUTDOWN),
+	ROW(t, "entry.guest.activity-shutdown-event", FAILS_GUEST, SET(guest_activity_state, SHUTDOWN),
 	    INJECT(SOFTWARE_INT | VEC_MC), LENGTH_2);
-	entry_done(&t);
 }
 
-TEST(entry, guest_sipi_event, .sdm = STATE, .needs = TIMER "; activity state wait-for-SIPI",
-     .rules = "entry.guest.activity-sipi-event")
+ENTRY(guest_sipi_event, .sdm = STATE, .needs = TIMER "; activity state wait-for-SIPI",
+      .rules = "entry.guest.activity-sipi-event")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 i = 0; i < ARRAY_SIZE(events); i++)
-		ROW(&t, "entry.guest.activity-sipi-event", FAILS_GUEST, SET(guest_activity_state, WAIT_SIPI),
+		ROW(t, "entry.guest.activity-sipi-event", FAILS_GUEST, SET(guest_activity_state, WAIT_SIPI),
 		    INJECT(events[i].event), ADD(guest_rflags, RFLAGS_IF), LENGTH_2);
-	entry_done(&t);
 }
 
 static u32 leaf7(void)
@@ -86,20 +71,16 @@ static u32 leaf7(void)
 	return r[1];
 }
 
-TEST(entry, guest_enclave, .sdm = STATE, .needs = TIMER, .rules = "entry.guest.blocking-enclave")
+ENTRY(guest_enclave, .sdm = STATE, .needs = TIMER, .rules = "entry.guest.blocking-enclave")
 {
 	bool sgx = leaf7() & LEAF7_SGX;
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.guest.blocking-enclave", sgx ? ENTERS : FAILS_GUEST,
+	ROW(t, "entry.guest.blocking-enclave", sgx ? ENTERS : FAILS_GUEST,
 	    SET(guest_interruptibility_state, BY_ENCLAVE));
-	ROW(&t, "entry.guest.blocking-enclave", FAILS_GUEST, SET(guest_interruptibility_state, BY_ENCLAVE | BY_MOV_SS));
-	entry_done(&t);
+	ROW(t, "entry.guest.blocking-enclave", FAILS_GUEST, SET(guest_interruptibility_state, BY_ENCLAVE | BY_MOV_SS));
 }
 
-TEST(entry, guest_pending_rtm, .sdm = STATE, .needs = TIMER, .rules = "entry.guest.pending-rtm")
+ENTRY(guest_pending_rtm, .sdm = STATE, .needs = TIMER, .rules = "entry.guest.pending-rtm")
 {
 	static const struct {
 		u64 with;
@@ -110,52 +91,40 @@ TEST(entry, guest_pending_rtm, .sdm = STATE, .needs = TIMER, .rules = "entry.gue
 		     { PENDING_ENABLED | 8, false },
 		     { PENDING_ENABLED | PENDING_BS, false } };
 	bool rtm = leaf7() & LEAF7_RTM;
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++)
-		ROW(&t, "entry.guest.pending-rtm", rtm && rows[i].good ? ENTERS : FAILS_GUEST,
+		ROW(t, "entry.guest.pending-rtm", rtm && rows[i].good ? ENTERS : FAILS_GUEST,
 		    SET(guest_pending_debug_exceptions, PENDING_RTM | rows[i].with));
-	ROW(&t, "entry.guest.pending-rtm", FAILS_GUEST, SET(guest_interruptibility_state, BY_MOV_SS),
+	ROW(t, "entry.guest.pending-rtm", FAILS_GUEST, SET(guest_interruptibility_state, BY_MOV_SS),
 	    SET(guest_pending_debug_exceptions, PENDING_RTM | PENDING_ENABLED));
-	entry_done(&t);
 }
 
 /* The SDM leaves it to the CPU. */
-TEST(entry, guest_nmi_sti, .sdm = STATE, .needs = TIMER, .rules = "entry.guest.blocking-nmi-sti")
+ENTRY(guest_nmi_sti, .sdm = STATE, .needs = TIMER, .rules = "entry.guest.blocking-nmi-sti")
 {
-	struct entry t;
 	struct exit e;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite(VMCS_guest_rflags, RFLAGS_FIXED | RFLAGS_IF);
 	vmwrite(VMCS_guest_interruptibility_state, BY_STI);
 	vmwrite(VMCS_vm_entry_interruption_info, VALID | NMI | VEC_NMI);
-	e = enter_once(&t.v);
+	e = enter_once(&t->v);
 	vmwrite(VMCS_vm_entry_interruption_info, 0);
-	entry_reset(&t);
+	entry_reset(t);
 	expect_out(e.entry, out_ok());
 	/* Refused with qualification 0 or 3 (an NMI that isn't injected). */
 	expect(e.reason == EXIT_preemption_timer || (e.reason == (0x80000000u | EXIT_invalid_guest_state) &&
 						     (e.qualification == 0 || e.qualification == 3)));
 	say_note("an NMI injected with blocking by STI is %s", e.reason >> 31 ? "refused" : "delivered");
-	t.judged |= 1ull << judge_position("entry.guest.blocking-nmi-sti");
-	entry_done(&t);
+	t->judged |= 1ull << judge_position("entry.guest.blocking-nmi-sti");
 }
 
-TEST(entry, control_inject_type_other, .sdm = "VM-Entry Control Fields", .needs = TIMER,
-     .rules = "entry.control.inject-type-other")
+ENTRY(control_inject_type_other, .sdm = "VM-Entry Control Fields", .needs = TIMER,
+      .rules = "entry.control.inject-type-other")
 {
 	bool mtf = cap_have("monitor trap flag");
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.control.inject-type-other", mtf ? ENTERS : FAILS_CONTROL, INJECT(OTHER));
-	ROW(&t, "entry.control.inject-type-other", FAILS_CONTROL, INJECT(OTHER | 1));
-	entry_done(&t);
+	ROW(t, "entry.control.inject-type-other", mtf ? ENTERS : FAILS_CONTROL, INJECT(OTHER));
+	ROW(t, "entry.control.inject-type-other", FAILS_CONTROL, INJECT(OTHER | 1));
 }
 
 /* --- Special features --- */
@@ -176,12 +145,8 @@ TEST(entry, tpr_threshold, .sdm = "VM Exits Induced by the TPR Threshold", .need
 	vmwrite(VMCS_apic_access_address, (ulong)page_alloc());
 	vmwrite(VMCS_tpr_threshold, 5);
 	for (u32 vtpr = 0; vtpr < 8; vtpr++) {
-		const struct scene sc = {
-			.name = "active", NOPS(3), .pin = PIN_activate_preemption_timer, .proc = PROC_use_tpr_shadow
-		};
-
 		page[VTPR] = (u8)(vtpr << 4 | 0xf);
-		e = scene(&st, &sc);
+		e = SCENE(&st, "active", NOPS(3), .pin = PIN_activate_preemption_timer, .proc = PROC_use_tpr_shadow);
 		if (vtpr < 5)
 			ENDS("entry.tpr-threshold-entry", &st, e, EXIT_tpr_below_threshold, 0);
 		else
@@ -189,23 +154,14 @@ TEST(entry, tpr_threshold, .sdm = "VM Exits Induced by the TPR Threshold", .need
 	}
 	page[VTPR] = 0;
 	/* Behind an injection, and before everything else. */
-	e = scene(&st, &(const struct scene){ .name = "injection",
-					      NOPS(3),
-					      .pin = PIN_activate_preemption_timer,
-					      .proc = PROC_use_tpr_shadow,
-					      .inject = EVENT_EXCEPTION(VEC_UD) });
+	e = SCENE(&st, "injection", NOPS(3), .pin = PIN_activate_preemption_timer, .proc = PROC_use_tpr_shadow,
+		  .inject = EVENT_EXCEPTION(VEC_UD));
 	ENDS_AT("entry.tpr-threshold-entry", &st, e, EXIT_tpr_below_threshold, scene_handler(&st, VEC_UD));
-	e = scene(&st, &(const struct scene){ .name = "timer 0",
-					      NOPS(3),
-					      .pin = PIN_activate_preemption_timer,
-					      .proc = PROC_use_tpr_shadow,
-					      .timer_zero = true });
+	e = SCENE(&st, "timer 0", NOPS(3), .pin = PIN_activate_preemption_timer, .proc = PROC_use_tpr_shadow,
+		  .timer_zero = true);
 	ENDS("entry.tpr-threshold-entry", &st, e, EXIT_tpr_below_threshold, 0);
-	e = scene(&st, &(const struct scene){ .name = "MOV SS",
-					      NOPS(3),
-					      .blocked = BY_MOV_SS,
-					      .pin = PIN_activate_preemption_timer,
-					      .proc = PROC_use_tpr_shadow });
+	e = SCENE(&st, "MOV SS", NOPS(3), .blocked = BY_MOV_SS, .pin = PIN_activate_preemption_timer,
+		  .proc = PROC_use_tpr_shadow);
 	ENDS("entry.tpr-threshold-entry", &st, e, EXIT_tpr_below_threshold, 0);
 	st.s.v.ctl[CTL_PROC2] &= ~(u32)PROC2_virtualize_apic_accesses;
 	stage_done(&st);

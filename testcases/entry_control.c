@@ -30,51 +30,38 @@ static void rows_reserved(struct entry *t, const struct where *w, u32 field, enu
 	}
 }
 
-TEST(entry, control_reserved, .sdm = "VM-Execution Control Fields", .needs = TIMER,
-     .rules = "entry.control.pin-reserved entry.control.proc-reserved entry.control.exit-reserved "
-	      "entry.control.entry-reserved")
+ENTRY(control_reserved, .sdm = "VM-Execution Control Fields", .needs = TIMER,
+      .rules = "entry.control.pin-reserved entry.control.proc-reserved entry.control.exit-reserved "
+	       "entry.control.entry-reserved")
 {
 	const struct where *where[] = { WHERE("entry.control.pin-reserved"), WHERE("entry.control.proc-reserved"),
 					WHERE("entry.control.exit-reserved"), WHERE("entry.control.entry-reserved") };
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 i = 0; i < ARRAY_SIZE(words); i++)
-		rows_reserved(&t, where[i], words[i].field, words[i].word);
-	entry_done(&t);
+		rows_reserved(t, where[i], words[i].field, words[i].word);
 }
 
-TEST(entry, control_secondary, .sdm = "VM-Execution Control Fields", .needs = TIMER "; activate secondary controls",
-     .rules = "entry.control.proc2-reserved entry.control.proc2-inactive")
+ENTRY(control_secondary, .sdm = "VM-Execution Control Fields", .needs = TIMER "; activate secondary controls",
+      .rules = "entry.control.proc2-reserved entry.control.proc2-inactive")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.control.proc2-inactive", ENTERS, CLR1(PROC_activate_secondary_controls),
+	ROW(t, "entry.control.proc2-inactive", ENTERS, CLR1(PROC_activate_secondary_controls),
 	    SET(secondary_proc_based_controls, 0xffffffff));
 	vmwrite(VMCS_secondary_proc_based_controls, 0);
 	vmwrite_bits(VMCS_primary_proc_based_controls, 0, (u32)PROC_activate_secondary_controls);
-	ROW_AS_IS(&t, "entry.control.proc2-reserved", ENTERS);
-	rows_reserved(&t, WHERE("entry.control.proc2-reserved"), VMCS_secondary_proc_based_controls, CTL_PROC2);
-	entry_done(&t);
+	ROW_AS_IS(t, "entry.control.proc2-reserved", ENTERS);
+	rows_reserved(t, WHERE("entry.control.proc2-reserved"), VMCS_secondary_proc_based_controls, CTL_PROC2);
 }
 
-TEST(entry, control_cr3_targets, .sdm = "VM-Execution Control Fields", .needs = TIMER,
-     .rules = "entry.control.cr3-target-count")
+ENTRY(control_cr3_targets, .sdm = "VM-Execution Control Fields", .needs = TIMER,
+      .rules = "entry.control.cr3-target-count")
 {
 	u32 max = (u32)vmx_caps.misc >> 16 & 0x1ff;
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 n = 0; n <= max && n <= 4; n++)
-		ROW(&t, "entry.control.cr3-target-count", ENTERS, SET(cr3_target_count, n));
-	ROW(&t, "entry.control.cr3-target-count", FAILS_CONTROL, SET(cr3_target_count, max + 1));
-	ROW(&t, "entry.control.cr3-target-count", FAILS_CONTROL, SET(cr3_target_count, 0x80000000));
-	ROW(&t, "entry.control.cr3-target-count", FAILS_CONTROL, SET(cr3_target_count, ~0u));
-	entry_done(&t);
+		ROW(t, "entry.control.cr3-target-count", ENTERS, SET(cr3_target_count, n));
+	ROW(t, "entry.control.cr3-target-count", FAILS_CONTROL, SET(cr3_target_count, max + 1));
+	ROW(t, "entry.control.cr3-target-count", FAILS_CONTROL, SET(cr3_target_count, 0x80000000));
+	ROW(t, "entry.control.cr3-target-count", FAILS_CONTROL, SET(cr3_target_count, ~0u));
 }
 
 /* --- Addresses of pages --- */
@@ -97,136 +84,106 @@ static void rows_wide(struct entry *t, const struct where *w, u32 field, u64 pag
 	}
 }
 
-TEST(entry, control_io_bitmaps, .sdm = "VM-Execution Control Fields", .needs = TIMER "; use I/O bitmaps",
-     .rules = "entry.control.io-bitmap-aligned entry.control.io-bitmap-width entry.control.io-bitmap-unused")
+ENTRY(control_io_bitmaps, .sdm = "VM-Execution Control Fields", .needs = TIMER "; use I/O bitmaps",
+      .rules = "entry.control.io-bitmap-aligned entry.control.io-bitmap-width entry.control.io-bitmap-unused")
 {
 	u64 page = (ulong)page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.control.io-bitmap-unused", ENTERS, SET(io_bitmap_a_address, ~0ull), SET(io_bitmap_b_address, 1));
+	ROW(t, "entry.control.io-bitmap-unused", ENTERS, SET(io_bitmap_a_address, ~0ull), SET(io_bitmap_b_address, 1));
 	vmwrite(VMCS_io_bitmap_a_address, page);
 	vmwrite(VMCS_io_bitmap_b_address, page);
 	vmwrite_bits(VMCS_primary_proc_based_controls, 0, PROC_use_io_bitmaps);
-	ROW_AS_IS(&t, "entry.control.io-bitmap-aligned", ENTERS);
+	ROW_AS_IS(t, "entry.control.io-bitmap-aligned", ENTERS);
 	for (u32 field = VMCS_io_bitmap_a_address; field <= VMCS_io_bitmap_b_address; field += 2) {
-		rows_unaligned(&t, WHERE("entry.control.io-bitmap-aligned"), field, page, PAGE_SIZE);
-		rows_wide(&t, WHERE("entry.control.io-bitmap-width"), field, page);
+		rows_unaligned(t, WHERE("entry.control.io-bitmap-aligned"), field, page, PAGE_SIZE);
+		rows_wide(t, WHERE("entry.control.io-bitmap-width"), field, page);
 	}
-	entry_done(&t);
 }
 
-TEST(entry, control_msr_bitmaps, .sdm = "VM-Execution Control Fields", .needs = TIMER "; use MSR bitmaps",
-     .rules = "entry.control.msr-bitmap-aligned entry.control.msr-bitmap-width entry.control.msr-bitmap-unused")
+ENTRY(control_msr_bitmaps, .sdm = "VM-Execution Control Fields", .needs = TIMER "; use MSR bitmaps",
+      .rules = "entry.control.msr-bitmap-aligned entry.control.msr-bitmap-width entry.control.msr-bitmap-unused")
 {
 	u64 page = (ulong)page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.control.msr-bitmap-unused", ENTERS, SET(msr_bitmap_address, ~0ull));
+	ROW(t, "entry.control.msr-bitmap-unused", ENTERS, SET(msr_bitmap_address, ~0ull));
 	vmwrite(VMCS_msr_bitmap_address, page);
 	vmwrite_bits(VMCS_primary_proc_based_controls, 0, PROC_use_msr_bitmaps);
-	ROW_AS_IS(&t, "entry.control.msr-bitmap-aligned", ENTERS);
-	rows_unaligned(&t, WHERE("entry.control.msr-bitmap-aligned"), VMCS_msr_bitmap_address, page, PAGE_SIZE);
-	rows_wide(&t, WHERE("entry.control.msr-bitmap-width"), VMCS_msr_bitmap_address, page);
-	entry_done(&t);
+	ROW_AS_IS(t, "entry.control.msr-bitmap-aligned", ENTERS);
+	rows_unaligned(t, WHERE("entry.control.msr-bitmap-aligned"), VMCS_msr_bitmap_address, page, PAGE_SIZE);
+	rows_wide(t, WHERE("entry.control.msr-bitmap-width"), VMCS_msr_bitmap_address, page);
 }
 
 #define VTPR 0x80
 
-TEST(entry, control_tpr_shadow, .sdm = "VM-Execution Control Fields", .needs = TIMER "; use TPR shadow",
-     .rules = "entry.control.virtual-apic-aligned entry.control.virtual-apic-width entry.control.virtual-apic-unused "
-	      "entry.control.tpr-threshold-reserved")
+ENTRY(control_tpr_shadow, .sdm = "VM-Execution Control Fields", .needs = TIMER "; use TPR shadow",
+      .rules = "entry.control.virtual-apic-aligned entry.control.virtual-apic-width entry.control.virtual-apic-unused "
+	       "entry.control.tpr-threshold-reserved")
 {
 	u64 page = (ulong)page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.control.virtual-apic-unused", ENTERS, SET(virtual_apic_address, ~0ull), SET(tpr_threshold, ~0u));
+	ROW(t, "entry.control.virtual-apic-unused", ENTERS, SET(virtual_apic_address, ~0ull), SET(tpr_threshold, ~0u));
 	vmwrite(VMCS_virtual_apic_address, page);
 	vmwrite(VMCS_tpr_threshold, 0);
 	vmwrite_bits(VMCS_primary_proc_based_controls, 0, PROC_use_tpr_shadow);
-	ROW_AS_IS(&t, "entry.control.virtual-apic-aligned", ENTERS);
-	rows_unaligned(&t, WHERE("entry.control.virtual-apic-aligned"), VMCS_virtual_apic_address, page, PAGE_SIZE);
-	rows_wide(&t, WHERE("entry.control.virtual-apic-width"), VMCS_virtual_apic_address, page);
+	ROW_AS_IS(t, "entry.control.virtual-apic-aligned", ENTERS);
+	rows_unaligned(t, WHERE("entry.control.virtual-apic-aligned"), VMCS_virtual_apic_address, page, PAGE_SIZE);
+	rows_wide(t, WHERE("entry.control.virtual-apic-width"), VMCS_virtual_apic_address, page);
 	for (u32 bit = 4; bit < 32; bit++)
-		ROW(&t, "entry.control.tpr-threshold-reserved", FAILS_CONTROL, SET(tpr_threshold, 1u << bit));
-	entry_done(&t);
+		ROW(t, "entry.control.tpr-threshold-reserved", FAILS_CONTROL, SET(tpr_threshold, 1u << bit));
 }
 
-TEST(entry, control_tpr_threshold, .sdm = "VM-Execution Control Fields", .needs = TIMER "; use TPR shadow",
-     .rules = "entry.control.tpr-threshold-vtpr")
+ENTRY(control_tpr_threshold, .sdm = "VM-Execution Control Fields", .needs = TIMER "; use TPR shadow",
+      .rules = "entry.control.tpr-threshold-vtpr")
 {
 	u8 *page = page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite(VMCS_virtual_apic_address, (ulong)page);
 	vmwrite_bits(VMCS_primary_proc_based_controls, 0, PROC_use_tpr_shadow);
 	for (u32 vtpr = 0; vtpr < 16; vtpr++) {
 		page[VTPR] = (u8)(vtpr << 4);
-		ROW(&t, "entry.control.tpr-threshold-vtpr", ENTERS, SET(tpr_threshold, vtpr));
+		ROW(t, "entry.control.tpr-threshold-vtpr", ENTERS, SET(tpr_threshold, vtpr));
 		if (vtpr < 15)
-			ROW(&t, "entry.control.tpr-threshold-vtpr", FAILS_CONTROL, SET(tpr_threshold, vtpr + 1));
+			ROW(t, "entry.control.tpr-threshold-vtpr", FAILS_CONTROL, SET(tpr_threshold, vtpr + 1));
 	}
 	/* The low half doesn't count. */
 	page[VTPR] = 0x3f;
-	ROW(&t, "entry.control.tpr-threshold-vtpr", FAILS_CONTROL, SET(tpr_threshold, 4));
+	ROW(t, "entry.control.tpr-threshold-vtpr", FAILS_CONTROL, SET(tpr_threshold, 4));
 	vmwrite(VMCS_tpr_threshold, 0);
-	entry_done(&t);
 }
 
 /* --- Controls that need others --- */
 
-TEST(entry, control_nmi, .sdm = "VM-Execution Control Fields", .needs = TIMER "; NMI exiting; virtual NMIs",
-     .rules = "entry.control.virtual-nmis")
+ENTRY(control_nmi, .sdm = "VM-Execution Control Fields", .needs = TIMER "; NMI exiting; virtual NMIs",
+      .rules = "entry.control.virtual-nmis")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.control.virtual-nmis", ENTERS, ADD(pin_based_controls, PIN_nmi_exiting));
-	ROW(&t, "entry.control.virtual-nmis", ENTERS, ADD(pin_based_controls, PIN_nmi_exiting | PIN_virtual_nmis));
-	ROW(&t, "entry.control.virtual-nmis", FAILS_CONTROL, ADD(pin_based_controls, PIN_virtual_nmis));
-	entry_done(&t);
+	ROW(t, "entry.control.virtual-nmis", ENTERS, ADD(pin_based_controls, PIN_nmi_exiting));
+	ROW(t, "entry.control.virtual-nmis", ENTERS, ADD(pin_based_controls, PIN_nmi_exiting | PIN_virtual_nmis));
+	ROW(t, "entry.control.virtual-nmis", FAILS_CONTROL, ADD(pin_based_controls, PIN_virtual_nmis));
 }
 
-TEST(entry, control_nmi_window, .sdm = "VM-Execution Control Fields",
-     .needs = TIMER "; NMI exiting; virtual NMIs; NMI-window exiting", .rules = "entry.control.nmi-window")
+ENTRY(control_nmi_window, .sdm = "VM-Execution Control Fields",
+      .needs = TIMER "; NMI exiting; virtual NMIs; NMI-window exiting", .rules = "entry.control.nmi-window")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.control.nmi-window", ENTERS, ADD(pin_based_controls, PIN_nmi_exiting | PIN_virtual_nmis),
+	ROW(t, "entry.control.nmi-window", ENTERS, ADD(pin_based_controls, PIN_nmi_exiting | PIN_virtual_nmis),
 	    ADD1(PROC_nmi_window_exiting));
-	ROW(&t, "entry.control.nmi-window", FAILS_CONTROL, ADD(pin_based_controls, PIN_nmi_exiting),
+	ROW(t, "entry.control.nmi-window", FAILS_CONTROL, ADD(pin_based_controls, PIN_nmi_exiting),
 	    ADD1(PROC_nmi_window_exiting));
-	ROW(&t, "entry.control.nmi-window", FAILS_CONTROL, ADD1(PROC_nmi_window_exiting));
-	entry_done(&t);
+	ROW(t, "entry.control.nmi-window", FAILS_CONTROL, ADD1(PROC_nmi_window_exiting));
 }
 
-TEST(entry, control_apic_access, .sdm = "VM-Execution Control Fields", .needs = TIMER "; virtualize APIC accesses",
-     .rules = "entry.control.apic-access-aligned entry.control.apic-access-width entry.control.apic-access-unused")
+ENTRY(control_apic_access, .sdm = "VM-Execution Control Fields", .needs = TIMER "; virtualize APIC accesses",
+      .rules = "entry.control.apic-access-aligned entry.control.apic-access-width entry.control.apic-access-unused")
 {
 	u64 page = (ulong)page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite(VMCS_secondary_proc_based_controls, 0);
-	ROW(&t, "entry.control.apic-access-unused", ENTERS, ON2(0), SET(apic_access_address, ~0ull));
+	ROW(t, "entry.control.apic-access-unused", ENTERS, ON2(0), SET(apic_access_address, ~0ull));
 	vmwrite(VMCS_apic_access_address, page);
 	vmwrite(VMCS_secondary_proc_based_controls, PROC2_virtualize_apic_accesses);
 	vmwrite_bits(VMCS_primary_proc_based_controls, 0, (u32)PROC_activate_secondary_controls);
-	ROW_AS_IS(&t, "entry.control.apic-access-aligned", ENTERS);
-	rows_unaligned(&t, WHERE("entry.control.apic-access-aligned"), VMCS_apic_access_address, page, PAGE_SIZE);
-	rows_wide(&t, WHERE("entry.control.apic-access-width"), VMCS_apic_access_address, page);
-	entry_done(&t);
+	ROW_AS_IS(t, "entry.control.apic-access-aligned", ENTERS);
+	rows_unaligned(t, WHERE("entry.control.apic-access-aligned"), VMCS_apic_access_address, page, PAGE_SIZE);
+	rows_wide(t, WHERE("entry.control.apic-access-width"), VMCS_apic_access_address, page);
 }
 
 /* With a TPR shadow whose page is there. */
@@ -300,130 +257,99 @@ TEST(entry, control_delivery, .sdm = "VM-Execution Control Fields",
 	entry_done(&t);
 }
 
-TEST(entry, control_vpid, .sdm = "VM-Execution Control Fields", .needs = TIMER "; enable VPID",
-     .rules = "entry.control.vpid-zero entry.control.vpid-unused")
+ENTRY(control_vpid, .sdm = "VM-Execution Control Fields", .needs = TIMER "; enable VPID",
+      .rules = "entry.control.vpid-zero entry.control.vpid-unused")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite(VMCS_secondary_proc_based_controls, 0);
-	ROW(&t, "entry.control.vpid-unused", ENTERS, ON2(0), SET(vpid, 0));
-	ROW(&t, "entry.control.vpid-zero", FAILS_CONTROL, ON2(PROC2_enable_vpid), SET(vpid, 0));
-	ROW(&t, "entry.control.vpid-zero", ENTERS, ON2(PROC2_enable_vpid), SET(vpid, 1));
-	ROW(&t, "entry.control.vpid-zero", ENTERS, ON2(PROC2_enable_vpid), SET(vpid, 0xffff));
-	entry_done(&t);
+	ROW(t, "entry.control.vpid-unused", ENTERS, ON2(0), SET(vpid, 0));
+	ROW(t, "entry.control.vpid-zero", FAILS_CONTROL, ON2(PROC2_enable_vpid), SET(vpid, 0));
+	ROW(t, "entry.control.vpid-zero", ENTERS, ON2(PROC2_enable_vpid), SET(vpid, 1));
+	ROW(t, "entry.control.vpid-zero", ENTERS, ON2(PROC2_enable_vpid), SET(vpid, 0xffff));
 }
 
-TEST(entry, control_eptp, .sdm = "VM-Execution Control Fields", .needs = TIMER, .opt = OPT_ept,
-     .rules = "entry.control.eptp-type entry.control.eptp-walk entry.control.eptp-dirty entry.control.eptp-reserved "
-	      "entry.control.eptp-width")
+ENTRY_OF(control_eptp, OPT_ept, NULL, .sdm = "VM-Execution Control Fields", .needs = TIMER, .opt = OPT_ept,
+	 .rules =
+		 "entry.control.eptp-type entry.control.eptp-walk entry.control.eptp-dirty entry.control.eptp-reserved "
+		 "entry.control.eptp-width")
 {
-	struct entry t;
 	u64 eptp;
 
-	if (!entry_begin(&t, c, OPT_ept, NULL))
-		return;
-	eptp = t.v.eptp;
+	eptp = t->v.eptp;
 	for (u32 type = 0; type < 8; type++) {
 		bool good = type == 6 || (type == 0 && cap_have("EPT memory type UC"));
 
-		ROW(&t, "entry.control.eptp-type", good ? ENTERS : FAILS_CONTROL,
+		ROW(t, "entry.control.eptp-type", good ? ENTERS : FAILS_CONTROL,
 		    SET(ept_pointer, (eptp & ~7ull) | type));
 	}
 	/* 4: five levels, where IA32_VMX_EPT_VPID_CAP has bit 7. */
 	for (u32 walk = 0; walk < 8; walk++)
 		if (walk != 3 && (walk != 4 || !(vmx_caps.ept_vpid & 0x80)))
-			ROW(&t, "entry.control.eptp-walk", FAILS_CONTROL,
+			ROW(t, "entry.control.eptp-walk", FAILS_CONTROL,
 			    SET(ept_pointer, (eptp & ~0x38ull) | walk << 3));
-	ROW(&t, "entry.control.eptp-dirty", cap_have("EPT accessed and dirty flags") ? ENTERS : FAILS_CONTROL,
+	ROW(t, "entry.control.eptp-dirty", cap_have("EPT accessed and dirty flags") ? ENTERS : FAILS_CONTROL,
 	    SET(ept_pointer, eptp | 0x40));
 	/* 7: supervisor shadow-stack control, where IA32_VMX_EPT_VPID_CAP has bit 23. */
 	for (u32 bit = vmx_caps.ept_vpid >> 23 & 1 ? 8 : 7; bit < 12; bit++)
-		ROW(&t, "entry.control.eptp-reserved", FAILS_CONTROL, SET(ept_pointer, eptp | 1u << bit));
-	rows_wide(&t, WHERE("entry.control.eptp-width"), VMCS_ept_pointer, eptp);
-	entry_done(&t);
+		ROW(t, "entry.control.eptp-reserved", FAILS_CONTROL, SET(ept_pointer, eptp | 1u << bit));
+	rows_wide(t, WHERE("entry.control.eptp-width"), VMCS_ept_pointer, eptp);
 }
 
-TEST(entry, control_no_ept, .sdm = "VM-Execution Control Fields", .needs = TIMER, .opt = OPT_ept | OPT_unrestricted,
-     .rules = "entry.control.eptp-unused entry.control.unrestricted-needs-ept")
+ENTRY(control_no_ept, .sdm = "VM-Execution Control Fields", .needs = TIMER, .opt = OPT_ept | OPT_unrestricted,
+      .rules = "entry.control.eptp-unused entry.control.unrestricted-needs-ept")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite(VMCS_secondary_proc_based_controls, 0);
-	ROW(&t, "entry.control.eptp-unused", ENTERS, ON2(0), SET(ept_pointer, ~0ull));
-	ROW(&t, "entry.control.eptp-unused", ENTERS, ON2(0), SET(ept_pointer, 0));
-	ROW(&t, "entry.control.unrestricted-needs-ept", FAILS_CONTROL, ON2(PROC2_unrestricted_guest));
-	entry_done(&t);
+	ROW(t, "entry.control.eptp-unused", ENTERS, ON2(0), SET(ept_pointer, ~0ull));
+	ROW(t, "entry.control.eptp-unused", ENTERS, ON2(0), SET(ept_pointer, 0));
+	ROW(t, "entry.control.unrestricted-needs-ept", FAILS_CONTROL, ON2(PROC2_unrestricted_guest));
 }
 
-TEST(entry, control_tsc_multiplier, .sdm = "VM-Execution Control Fields", .needs = TIMER "; use TSC scaling",
-     .rules = "entry.control.tsc-multiplier-zero entry.control.tsc-multiplier-unused")
+ENTRY(control_tsc_multiplier, .sdm = "VM-Execution Control Fields", .needs = TIMER "; use TSC scaling",
+      .rules = "entry.control.tsc-multiplier-zero entry.control.tsc-multiplier-unused")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite(VMCS_secondary_proc_based_controls, 0);
-	ROW(&t, "entry.control.tsc-multiplier-unused", ENTERS, ON2(0), SET(tsc_multiplier, 0));
-	ROW(&t, "entry.control.tsc-multiplier-zero", FAILS_CONTROL, ON2(PROC2_use_tsc_scaling), SET(tsc_multiplier, 0));
-	ROW(&t, "entry.control.tsc-multiplier-zero", ENTERS, ON2(PROC2_use_tsc_scaling),
+	ROW(t, "entry.control.tsc-multiplier-unused", ENTERS, ON2(0), SET(tsc_multiplier, 0));
+	ROW(t, "entry.control.tsc-multiplier-zero", FAILS_CONTROL, ON2(PROC2_use_tsc_scaling), SET(tsc_multiplier, 0));
+	ROW(t, "entry.control.tsc-multiplier-zero", ENTERS, ON2(PROC2_use_tsc_scaling),
 	    SET(tsc_multiplier, 1ull << 48));
-	entry_done(&t);
 }
 
-TEST(entry, control_pml, .sdm = "VM-Execution Control Fields", .needs = TIMER "; enable PML", .opt = OPT_ept,
-     .rules = "entry.control.pml-needs-ept entry.control.pml-aligned entry.control.pml-width")
+ENTRY_OF(control_pml, OPT_ept, NULL, .sdm = "VM-Execution Control Fields", .needs = TIMER "; enable PML",
+	 .opt = OPT_ept, .rules = "entry.control.pml-needs-ept entry.control.pml-aligned entry.control.pml-width")
 {
 	u64 page = (ulong)page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, OPT_ept, NULL))
-		return;
 	vmwrite(VMCS_pml_address, page);
 	vmwrite(VMCS_pml_index, 511);
-	ROW(&t, "entry.control.pml-needs-ept", FAILS_CONTROL, ON2(PROC2_enable_pml), CLR2(PROC2_enable_ept));
+	ROW(t, "entry.control.pml-needs-ept", FAILS_CONTROL, ON2(PROC2_enable_pml), CLR2(PROC2_enable_ept));
 	vmwrite_bits(VMCS_secondary_proc_based_controls, 0, PROC2_enable_pml);
-	ROW_AS_IS(&t, "entry.control.pml-aligned", ENTERS);
-	rows_unaligned(&t, WHERE("entry.control.pml-aligned"), VMCS_pml_address, page, PAGE_SIZE);
-	rows_wide(&t, WHERE("entry.control.pml-width"), VMCS_pml_address, page);
-	entry_done(&t);
+	ROW_AS_IS(t, "entry.control.pml-aligned", ENTERS);
+	rows_unaligned(t, WHERE("entry.control.pml-aligned"), VMCS_pml_address, page, PAGE_SIZE);
+	rows_wide(t, WHERE("entry.control.pml-width"), VMCS_pml_address, page);
 }
 
-TEST(entry, control_vmfunc, .sdm = "VM-Execution Control Fields", .needs = TIMER "; enable VM functions",
-     .opt = OPT_ept, .rules = "entry.control.vmfunc-reserved")
+ENTRY_OF(control_vmfunc, OPT_ept, NULL, .sdm = "VM-Execution Control Fields", .needs = TIMER "; enable VM functions",
+	 .opt = OPT_ept, .rules = "entry.control.vmfunc-reserved")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, OPT_ept, NULL))
-		return;
 	vmwrite(VMCS_vm_function_controls, 0);
 	vmwrite_bits(VMCS_secondary_proc_based_controls, 0, PROC2_enable_vm_functions);
-	ROW_AS_IS(&t, "entry.control.vmfunc-reserved", ENTERS);
+	ROW_AS_IS(t, "entry.control.vmfunc-reserved", ENTERS);
 	for (u32 bit = 0; bit < 64; bit++)
 		if (!(msr_read(0x491) >> bit & 1))
-			ROW(&t, "entry.control.vmfunc-reserved", FAILS_CONTROL, SET(vm_function_controls, 1ull << bit));
-	entry_done(&t);
+			ROW(t, "entry.control.vmfunc-reserved", FAILS_CONTROL, SET(vm_function_controls, 1ull << bit));
 }
 
-TEST(entry, control_shadowing, .sdm = "VM-Execution Control Fields", .needs = TIMER "; VMCS shadowing",
-     .rules = "entry.control.shadow-bitmap-aligned entry.control.shadow-bitmap-width")
+ENTRY(control_shadowing, .sdm = "VM-Execution Control Fields", .needs = TIMER "; VMCS shadowing",
+      .rules = "entry.control.shadow-bitmap-aligned entry.control.shadow-bitmap-width")
 {
 	u64 page = (ulong)page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite(VMCS_vmread_bitmap_address, page);
 	vmwrite(VMCS_vmwrite_bitmap_address, page);
 	vmwrite(VMCS_secondary_proc_based_controls, PROC2_vmcs_shadowing);
 	vmwrite_bits(VMCS_primary_proc_based_controls, 0, (u32)PROC_activate_secondary_controls);
-	ROW_AS_IS(&t, "entry.control.shadow-bitmap-aligned", ENTERS);
+	ROW_AS_IS(t, "entry.control.shadow-bitmap-aligned", ENTERS);
 	for (u32 field = VMCS_vmread_bitmap_address; field <= VMCS_vmwrite_bitmap_address; field += 2) {
-		rows_unaligned(&t, WHERE("entry.control.shadow-bitmap-aligned"), field, page, PAGE_SIZE);
-		rows_wide(&t, WHERE("entry.control.shadow-bitmap-width"), field, page);
+		rows_unaligned(t, WHERE("entry.control.shadow-bitmap-aligned"), field, page, PAGE_SIZE);
+		rows_wide(t, WHERE("entry.control.shadow-bitmap-width"), field, page);
 	}
-	entry_done(&t);
 }

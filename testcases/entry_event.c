@@ -64,9 +64,9 @@ static void rows_list(struct entry *t, const struct list_rules *r, u64 list)
 	}
 }
 
-TEST(entry, control_exit_store, .sdm = "VM-Exit Control Fields", .needs = TIMER,
-     .rules = "entry.control.exit-store-aligned entry.control.exit-store-width entry.control.exit-store-end "
-	      "entry.control.exit-store-empty")
+ENTRY(control_exit_store, .sdm = "VM-Exit Control Fields", .needs = TIMER,
+      .rules = "entry.control.exit-store-aligned entry.control.exit-store-width entry.control.exit-store-end "
+	       "entry.control.exit-store-empty")
 {
 	const struct list_rules r = { VMCS_vm_exit_msr_store_address,
 				      VMCS_vm_exit_msr_store_count,
@@ -74,17 +74,13 @@ TEST(entry, control_exit_store, .sdm = "VM-Exit Control Fields", .needs = TIMER,
 				      WHERE("entry.control.exit-store-width"),
 				      WHERE("entry.control.exit-store-end"),
 				      WHERE("entry.control.exit-store-empty") };
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	rows_list(&t, &r, harmless_list());
-	entry_done(&t);
+	rows_list(t, &r, harmless_list());
 }
 
-TEST(entry, control_exit_load, .sdm = "VM-Exit Control Fields", .needs = TIMER,
-     .rules = "entry.control.exit-load-aligned entry.control.exit-load-width entry.control.exit-load-end "
-	      "entry.control.exit-load-empty")
+ENTRY(control_exit_load, .sdm = "VM-Exit Control Fields", .needs = TIMER,
+      .rules = "entry.control.exit-load-aligned entry.control.exit-load-width entry.control.exit-load-end "
+	       "entry.control.exit-load-empty")
 {
 	const struct list_rules r = { VMCS_vm_exit_msr_load_address,
 				      VMCS_vm_exit_msr_load_count,
@@ -92,50 +88,32 @@ TEST(entry, control_exit_load, .sdm = "VM-Exit Control Fields", .needs = TIMER,
 				      WHERE("entry.control.exit-load-width"),
 				      WHERE("entry.control.exit-load-end"),
 				      WHERE("entry.control.exit-load-empty") };
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	rows_list(&t, &r, harmless_list());
-	entry_done(&t);
+	rows_list(t, &r, harmless_list());
 }
 
-TEST(entry, control_load, .sdm = "VM-Entry Control Fields", .needs = TIMER,
-     .rules = "entry.control.load-aligned entry.control.load-width entry.control.load-end entry.control.load-empty")
+ENTRY(control_load, .sdm = "VM-Entry Control Fields", .needs = TIMER,
+      .rules = "entry.control.load-aligned entry.control.load-width entry.control.load-end entry.control.load-empty")
 {
 	const struct list_rules r = { VMCS_vm_entry_msr_load_address,      VMCS_vm_entry_msr_load_count,
 				      WHERE("entry.control.load-aligned"), WHERE("entry.control.load-width"),
 				      WHERE("entry.control.load-end"),     WHERE("entry.control.load-empty") };
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	rows_list(&t, &r, harmless_list());
-	entry_done(&t);
+	rows_list(t, &r, harmless_list());
 }
 
-TEST(entry, control_save_timer, .sdm = "VM-Exit Control Fields", .needs = TIMER "; save VMX-preemption timer value",
-     .rules = "entry.control.exit-save-timer")
+ENTRY(control_save_timer, .sdm = "VM-Exit Control Fields", .needs = TIMER "; save VMX-preemption timer value",
+      .rules = "entry.control.exit-save-timer")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.control.exit-save-timer", ENTERS, ADD(vm_exit_controls, VMEXIT_save_preemption_timer));
-	ROW(&t, "entry.control.exit-save-timer", FAILS_CONTROL, ADD(vm_exit_controls, VMEXIT_save_preemption_timer),
+	ROW(t, "entry.control.exit-save-timer", ENTERS, ADD(vm_exit_controls, VMEXIT_save_preemption_timer));
+	ROW(t, "entry.control.exit-save-timer", FAILS_CONTROL, ADD(vm_exit_controls, VMEXIT_save_preemption_timer),
 	    CLR(pin_based_controls, PIN_activate_preemption_timer));
-	entry_done(&t);
 }
 
-TEST(entry, control_smm, .sdm = "VM-Entry Control Fields", .needs = TIMER, .rules = "entry.control.smm-outside")
+ENTRY(control_smm, .sdm = "VM-Entry Control Fields", .needs = TIMER, .rules = "entry.control.smm-outside")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.control.smm-outside", FAILS_CONTROL, ADD(vm_entry_controls, VMENTRY_entry_to_smm));
-	ROW(&t, "entry.control.smm-outside", FAILS_CONTROL, ADD(vm_entry_controls, VMENTRY_deactivate_dual_monitor));
-	entry_done(&t);
+	ROW(t, "entry.control.smm-outside", FAILS_CONTROL, ADD(vm_entry_controls, VMENTRY_entry_to_smm));
+	ROW(t, "entry.control.smm-outside", FAILS_CONTROL, ADD(vm_entry_controls, VMENTRY_deactivate_dual_monitor));
 }
 
 /* --- Events to inject --- */
@@ -159,131 +137,103 @@ static bool has_code(u32 vector)
 	return vector == VEC_DF || (vector >= VEC_TS && vector <= VEC_PF) || vector == 17;
 }
 
-TEST(entry, control_inject_type, .sdm = "VM-Entry Control Fields", .needs = TIMER,
-     .rules = "entry.control.inject-type-reserved entry.control.inject-vector-nmi "
-	      "entry.control.inject-vector-exception entry.control.inject-invalid")
+ENTRY(control_inject_type, .sdm = "VM-Entry Control Fields", .needs = TIMER,
+      .rules = "entry.control.inject-type-reserved entry.control.inject-vector-nmi "
+	       "entry.control.inject-vector-exception entry.control.inject-invalid")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 vector = 0; vector < 256; vector += 5)
-		ROW(&t, "entry.control.inject-type-reserved", FAILS_CONTROL, EVENT(1, vector));
+		ROW(t, "entry.control.inject-type-reserved", FAILS_CONTROL, EVENT(1, vector));
 	for (u32 vector = 0; vector < 256; vector++)
 		if (vector == VEC_NMI || vector < 32 || vector % 16 == 2)
-			ROW(&t, "entry.control.inject-vector-nmi", vector == VEC_NMI ? ENTERS : FAILS_CONTROL,
+			ROW(t, "entry.control.inject-vector-nmi", vector == VEC_NMI ? ENTERS : FAILS_CONTROL,
 			    EVENT(NMI, vector));
 	for (u32 vector = 32; vector < 256; vector += 7)
-		ROW(&t, "entry.control.inject-vector-exception", FAILS_CONTROL, EVENT(EXCEPTION, vector));
-	ROW(&t, "entry.control.inject-vector-exception", ENTERS, EVENT(EXCEPTION, 31));
-	ROW(&t, "entry.control.inject-invalid", ENTERS, SET(vm_entry_interruption_info, ~VALID));
-	ROW(&t, "entry.control.inject-invalid", ENTERS, SET(vm_entry_interruption_info, TYPE(1)));
-	entry_done(&t);
+		ROW(t, "entry.control.inject-vector-exception", FAILS_CONTROL, EVENT(EXCEPTION, vector));
+	ROW(t, "entry.control.inject-vector-exception", ENTERS, EVENT(EXCEPTION, 31));
+	ROW(t, "entry.control.inject-invalid", ENTERS, SET(vm_entry_interruption_info, ~VALID));
+	ROW(t, "entry.control.inject-invalid", ENTERS, SET(vm_entry_interruption_info, TYPE(1)));
 }
 
-TEST(entry, control_inject_other, .sdm = "VM-Entry Control Fields", .needs = TIMER "; monitor trap flag",
-     .rules = "entry.control.inject-vector-other")
+ENTRY(control_inject_other, .sdm = "VM-Entry Control Fields", .needs = TIMER "; monitor trap flag",
+      .rules = "entry.control.inject-vector-other")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.control.inject-vector-other", ENTERS, EVENT(OTHER, 0));
+	ROW(t, "entry.control.inject-vector-other", ENTERS, EVENT(OTHER, 0));
 	/* 1 and 2 are SYSCALL and SYSENTER where there is FRED. */
 	for (u32 vector = 3; vector < 256; vector += 11)
-		ROW(&t, "entry.control.inject-vector-other", FAILS_CONTROL, EVENT(OTHER, vector));
-	entry_done(&t);
+		ROW(t, "entry.control.inject-vector-other", FAILS_CONTROL, EVENT(OTHER, vector));
 }
 
-TEST(entry, control_inject_code, .sdm = "VM-Entry Control Fields", .needs = TIMER,
-     .rules = "entry.control.inject-code-wanted entry.control.inject-code-unwanted entry.control.inject-code-type "
-	      "entry.control.inject-code-reserved")
+ENTRY(control_inject_code, .sdm = "VM-Entry Control Fields", .needs = TIMER,
+      .rules = "entry.control.inject-code-wanted entry.control.inject-code-unwanted entry.control.inject-code-type "
+	       "entry.control.inject-code-reserved")
 {
 	static const u8 others[] = { EXTERNAL, NMI, SOFTWARE_INT, PRIVILEGED, SOFTWARE };
 	u32 wrong = vmx_caps.basic & BASIC_ANY_CODE ? ENTERS : FAILS_CONTROL;
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite(VMCS_vm_entry_exception_error_code, 0);
 	/* #CP has an error code only where there is CET. */
 	for (u32 vector = 0; vector < 32; vector++) {
 		if (vector == VEC_NMI || vector == VEC_CP)
 			continue;
 		if (has_code(vector)) {
-			ROW(&t, "entry.control.inject-code-wanted", ENTERS, EVENT_CODE(EXCEPTION, vector));
-			ROW(&t, "entry.control.inject-code-wanted", wrong, EVENT(EXCEPTION, vector));
+			ROW(t, "entry.control.inject-code-wanted", ENTERS, EVENT_CODE(EXCEPTION, vector));
+			ROW(t, "entry.control.inject-code-wanted", wrong, EVENT(EXCEPTION, vector));
 		} else {
-			ROW(&t, "entry.control.inject-code-unwanted", ENTERS, EVENT(EXCEPTION, vector));
-			ROW(&t, "entry.control.inject-code-unwanted", wrong, EVENT_CODE(EXCEPTION, vector));
+			ROW(t, "entry.control.inject-code-unwanted", ENTERS, EVENT(EXCEPTION, vector));
+			ROW(t, "entry.control.inject-code-unwanted", wrong, EVENT_CODE(EXCEPTION, vector));
 		}
 	}
 	for (u32 i = 0; i < ARRAY_SIZE(others); i++)
-		ROW(&t, "entry.control.inject-code-type", FAILS_CONTROL,
+		ROW(t, "entry.control.inject-code-type", FAILS_CONTROL,
 		    EVENT_CODE(others[i], others[i] == NMI ? VEC_NMI : VEC_GP), LENGTH(2), IF_ON);
 	for (u32 bit = 16; bit < 32; bit++)
-		ROW(&t, "entry.control.inject-code-reserved", FAILS_CONTROL, EVENT_CODE(EXCEPTION, VEC_GP),
+		ROW(t, "entry.control.inject-code-reserved", FAILS_CONTROL, EVENT_CODE(EXCEPTION, VEC_GP),
 		    SET(vm_entry_exception_error_code, 1u << bit));
-	ROW(&t, "entry.control.inject-code-reserved", ENTERS, EVENT_CODE(EXCEPTION, VEC_GP),
+	ROW(t, "entry.control.inject-code-reserved", ENTERS, EVENT_CODE(EXCEPTION, VEC_GP),
 	    SET(vm_entry_exception_error_code, 0x7fff));
-	ROW(&t, "entry.control.inject-code-reserved", ENTERS, EVENT(EXCEPTION, VEC_UD),
+	ROW(t, "entry.control.inject-code-reserved", ENTERS, EVENT(EXCEPTION, VEC_UD),
 	    SET(vm_entry_exception_error_code, ~0u));
-	entry_done(&t);
 }
 
-TEST(entry, control_inject_code_real, .sdm = "VM-Entry Control Fields", .needs = TIMER,
-     .opt = OPT_ept | OPT_unrestricted, .rules = "entry.control.inject-code-real")
+ENTRY_OF(control_inject_code_real, OPT_ept | OPT_unrestricted, NULL, .sdm = "VM-Entry Control Fields", .needs = TIMER,
+	 .opt = OPT_ept | OPT_unrestricted, .rules = "entry.control.inject-code-real")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, OPT_ept | OPT_unrestricted, NULL))
-		return;
 	for (u32 vector = 0; vector < 32; vector++)
 		if (has_code(vector))
-			ROW(&t, "entry.control.inject-code-real", FAILS_CONTROL, EVENT_CODE(EXCEPTION, vector),
+			ROW(t, "entry.control.inject-code-real", FAILS_CONTROL, EVENT_CODE(EXCEPTION, vector),
 			    SET(vm_entry_exception_error_code, 0), CLR(guest_cr0, CR0_PE | CR0_PG));
-	entry_done(&t);
 }
 
-TEST(entry, control_inject_reserved, .sdm = "VM-Entry Control Fields", .needs = TIMER,
-     .rules = "entry.control.inject-reserved")
+ENTRY(control_inject_reserved, .sdm = "VM-Entry Control Fields", .needs = TIMER,
+      .rules = "entry.control.inject-reserved")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	/* 13: nested exception, where there is FRED. */
 	for (u32 bit = 12; bit < 31; bit++)
 		if (bit != 13)
-			ROW(&t, "entry.control.inject-reserved", FAILS_CONTROL,
+			ROW(t, "entry.control.inject-reserved", FAILS_CONTROL,
 			    SET(vm_entry_interruption_info, VALID | TYPE(EXCEPTION) | VEC_UD | 1u << bit));
-	ROW(&t, "entry.control.inject-reserved", ENTERS, EVENT(EXCEPTION, VEC_UD));
-	entry_done(&t);
+	ROW(t, "entry.control.inject-reserved", ENTERS, EVENT(EXCEPTION, VEC_UD));
 }
 
-TEST(entry, control_inject_length, .sdm = "VM-Entry Control Fields", .needs = TIMER,
-     .rules = "entry.control.inject-length entry.control.inject-length-zero entry.control.inject-length-unused")
+ENTRY(control_inject_length, .sdm = "VM-Entry Control Fields", .needs = TIMER,
+      .rules = "entry.control.inject-length entry.control.inject-length-zero entry.control.inject-length-unused")
 {
 	static const struct {
 		u8 type, vector;
 	} events[] = { { SOFTWARE_INT, 0x20 }, { SOFTWARE_INT, 0xff }, { PRIVILEGED, VEC_DB }, { SOFTWARE, VEC_BP } };
 	u32 zero = vmx_caps.misc & MISC_LENGTH_0 ? ENTERS : FAILS_CONTROL;
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 i = 0; i < ARRAY_SIZE(events); i++) {
 		u32 type = events[i].type, vector = events[i].vector;
 
 		for (u32 n = 1; n <= 15; n++)
-			ROW(&t, "entry.control.inject-length", ENTERS, EVENT(type, vector), LENGTH(n));
-		ROW(&t, "entry.control.inject-length", FAILS_CONTROL, EVENT(type, vector), LENGTH(16));
-		ROW(&t, "entry.control.inject-length", FAILS_CONTROL, EVENT(type, vector), LENGTH(0x80000001));
-		ROW(&t, "entry.control.inject-length-zero", zero, EVENT(type, vector), LENGTH(0));
+			ROW(t, "entry.control.inject-length", ENTERS, EVENT(type, vector), LENGTH(n));
+		ROW(t, "entry.control.inject-length", FAILS_CONTROL, EVENT(type, vector), LENGTH(16));
+		ROW(t, "entry.control.inject-length", FAILS_CONTROL, EVENT(type, vector), LENGTH(0x80000001));
+		ROW(t, "entry.control.inject-length-zero", zero, EVENT(type, vector), LENGTH(0));
 	}
-	ROW(&t, "entry.control.inject-length-unused", ENTERS, EVENT(EXCEPTION, VEC_UD), LENGTH(16));
-	ROW(&t, "entry.control.inject-length-unused", ENTERS, EVENT(EXCEPTION, VEC_UD), LENGTH(0));
-	ROW(&t, "entry.control.inject-length-unused", ENTERS, EVENT(NMI, VEC_NMI), LENGTH(~0u));
-	ROW(&t, "entry.control.inject-length-unused", ENTERS, EVENT(EXTERNAL, 0x20), LENGTH(16), IF_ON);
-	entry_done(&t);
+	ROW(t, "entry.control.inject-length-unused", ENTERS, EVENT(EXCEPTION, VEC_UD), LENGTH(16));
+	ROW(t, "entry.control.inject-length-unused", ENTERS, EVENT(EXCEPTION, VEC_UD), LENGTH(0));
+	ROW(t, "entry.control.inject-length-unused", ENTERS, EVENT(NMI, VEC_NMI), LENGTH(~0u));
+	ROW(t, "entry.control.inject-length-unused", ENTERS, EVENT(EXTERNAL, 0x20), LENGTH(16), IF_ON);
 }

@@ -43,35 +43,25 @@ TEST(entry, guest_cr, .sdm = REGISTERS, .needs = TIMER, .rules = RULES_CR)
 	check_cr0(c, NULL);
 }
 
-TEST(entry, guest_cr_unrestricted, .sdm = REGISTERS, .needs = TIMER, .opt = OPT_ept | OPT_unrestricted,
-     .rules = "entry.guest.cr0-pg-pe entry.guest.cr0-unrestricted entry.guest.cr0-fixed-1")
+ENTRY_OF(guest_cr_unrestricted, OPT_ept | OPT_unrestricted, shape_32, .sdm = REGISTERS, .needs = TIMER,
+	 .opt = OPT_ept | OPT_unrestricted,
+	 .rules = "entry.guest.cr0-pg-pe entry.guest.cr0-unrestricted entry.guest.cr0-fixed-1")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, OPT_ept | OPT_unrestricted, shape_32))
-		return;
-	ROW(&t, "entry.guest.cr0-pg-pe", FAILS_GUEST, CLR(guest_cr0, CR0_PE));
-	ROW(&t, "entry.guest.cr0-unrestricted", ENTERS, CLR(guest_cr0, CR0_PG));
+	ROW(t, "entry.guest.cr0-pg-pe", FAILS_GUEST, CLR(guest_cr0, CR0_PE));
+	ROW(t, "entry.guest.cr0-unrestricted", ENTERS, CLR(guest_cr0, CR0_PG));
 	/* The other fixed bits stay fixed. */
-	ROW(&t, "entry.guest.cr0-fixed-1", FAILS_GUEST, CLR(guest_cr0, CR0_NE));
-	entry_done(&t);
+	ROW(t, "entry.guest.cr0-fixed-1", FAILS_GUEST, CLR(guest_cr0, CR0_NE));
 }
 
 /* Where the CPU can do without loading debug controls, what isn't loaded isn't looked at. */
-TEST(entry, guest_debug, .sdm = REGISTERS, .needs = TIMER "; load debug controls",
-     .rules = "entry.guest.debugctl-reserved")
+ENTRY(guest_debug, .sdm = REGISTERS, .needs = TIMER "; load debug controls", .rules = "entry.guest.debugctl-reserved")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite_bits(VMCS_vm_entry_controls, 0, VMENTRY_load_debug_controls);
-	ROW(&t, "entry.guest.debugctl-reserved", ENTERS, SET(guest_ia32_debugctl, 1));
-	ROW(&t, "entry.guest.debugctl-reserved", ENTERS, SET(guest_ia32_debugctl, 2));
+	ROW(t, "entry.guest.debugctl-reserved", ENTERS, SET(guest_ia32_debugctl, 1));
+	ROW(t, "entry.guest.debugctl-reserved", ENTERS, SET(guest_ia32_debugctl, 2));
 	/* 5:3, 13 and 63:16 are reserved on every CPU, but for bus-lock detection (2) and RTM (15). */
 	for (u32 bit = 16; bit < 64; bit++)
-		ROW(&t, "entry.guest.debugctl-reserved", FAILS_GUEST, SET(guest_ia32_debugctl, 1ull << bit));
-	entry_done(&t);
+		ROW(t, "entry.guest.debugctl-reserved", FAILS_GUEST, SET(guest_ia32_debugctl, 1ull << bit));
 }
 
 TEST(entry, guest_debug_unused, .sdm = REGISTERS, .needs = TIMER, .rules = "entry.guest.debugctl-unused")
@@ -149,27 +139,23 @@ TEST(entry, guest_perf_global, .sdm = REGISTERS, .needs = TIMER "; load IA32_PER
 	msr_write_try(MSR_PERF_GLOBAL_CTRL, kept);
 }
 
-TEST(entry, guest_efer, .sdm = REGISTERS, .needs = TIMER "; load IA32_EFER; load IA32_EFER at VM exit",
-     .rules = "entry.guest.efer-reserved entry.guest.efer-lma entry.guest.efer-lme entry.guest.efer-unused")
+ENTRY(guest_efer, .sdm = REGISTERS, .needs = TIMER "; load IA32_EFER; load IA32_EFER at VM exit",
+      .rules = "entry.guest.efer-reserved entry.guest.efer-lma entry.guest.efer-lme entry.guest.efer-unused")
 {
 	u64 efer = msr_read(MSR_EFER);
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.guest.efer-unused", ENTERS, SET(guest_ia32_efer, ~0ull));
+	ROW(t, "entry.guest.efer-unused", ENTERS, SET(guest_ia32_efer, ~0ull));
 	vmwrite_bits(VMCS_vm_entry_controls, 0, VMENTRY_load_ia32_efer);
 	vmwrite_bits(VMCS_vm_exit_controls, 0, VMEXIT_load_ia32_efer);
 	vmwrite(VMCS_guest_ia32_efer, efer);
 	vmwrite(VMCS_host_ia32_efer, efer);
 	for (u32 bit = 0; bit < 64; bit++)
 		if (EFER_RESERVED >> bit & 1)
-			ROW(&t, "entry.guest.efer-reserved", FAILS_GUEST, SET(guest_ia32_efer, efer | 1ull << bit));
-	ROW(&t, "entry.guest.efer-reserved", ENTERS, SET(guest_ia32_efer, efer ^ EFER_SCE));
+			ROW(t, "entry.guest.efer-reserved", FAILS_GUEST, SET(guest_ia32_efer, efer | 1ull << bit));
+	ROW(t, "entry.guest.efer-reserved", ENTERS, SET(guest_ia32_efer, efer ^ EFER_SCE));
 	/* LMA and LME together: LMA alone would be wrong by LME too. */
-	ROW(&t, "entry.guest.efer-lma", FAILS_GUEST, SET(guest_ia32_efer, efer ^ (EFER_LMA | EFER_LME)));
-	ROW(&t, "entry.guest.efer-lme", FAILS_GUEST, SET(guest_ia32_efer, efer ^ EFER_LME));
-	entry_done(&t);
+	ROW(t, "entry.guest.efer-lma", FAILS_GUEST, SET(guest_ia32_efer, efer ^ (EFER_LMA | EFER_LME)));
+	ROW(t, "entry.guest.efer-lme", FAILS_GUEST, SET(guest_ia32_efer, efer ^ EFER_LME));
 }
 
 static void shape_32_efer(struct entry *t)
@@ -179,20 +165,16 @@ static void shape_32_efer(struct entry *t)
 }
 
 /* Without paging, LME may wait for it. */
-TEST(entry, guest_efer_no_paging, .sdm = REGISTERS, .opt = OPT_ept | OPT_unrestricted,
-     .needs = TIMER "; load IA32_EFER; load IA32_EFER at VM exit; IA-32e mode guest",
-     .rules = "entry.guest.efer-lme-no-paging entry.guest.efer-lma")
+ENTRY_OF(guest_efer_no_paging, OPT_ept | OPT_unrestricted, shape_32_efer, .sdm = REGISTERS,
+	 .opt = OPT_ept | OPT_unrestricted,
+	 .needs = TIMER "; load IA32_EFER; load IA32_EFER at VM exit; IA-32e mode guest",
+	 .rules = "entry.guest.efer-lme-no-paging entry.guest.efer-lma")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, OPT_ept | OPT_unrestricted, shape_32_efer))
-		return;
 	vmwrite_bits(VMCS_vm_entry_controls, 0, VMENTRY_load_ia32_efer);
 	vmwrite_bits(VMCS_vm_exit_controls, 0, VMEXIT_load_ia32_efer);
 	vmwrite(VMCS_host_ia32_efer, msr_read(MSR_EFER));
-	ROW(&t, "entry.guest.efer-lme-no-paging", ENTERS, CLR(guest_cr0, CR0_PG), SET(guest_ia32_efer, EFER_LME));
-	ROW(&t, "entry.guest.efer-lma", FAILS_GUEST, CLR(guest_cr0, CR0_PG), SET(guest_ia32_efer, EFER_LME | EFER_LMA));
-	entry_done(&t);
+	ROW(t, "entry.guest.efer-lme-no-paging", ENTERS, CLR(guest_cr0, CR0_PG), SET(guest_ia32_efer, EFER_LME));
+	ROW(t, "entry.guest.efer-lma", FAILS_GUEST, CLR(guest_cr0, CR0_PG), SET(guest_ia32_efer, EFER_LME | EFER_LMA));
 }
 
 /* --- RFLAGS --- */
@@ -211,41 +193,26 @@ static void rows_rflags(struct entry *t)
 	ROW(t, "entry.guest.rflags-if", ENTERS, SET(vm_entry_interruption_info, 0x80000306));
 }
 
-TEST(entry, guest_rflags, .sdm = "Checks on Guest RIP, RFLAGS, and SSP", .needs = TIMER,
-     .rules = "entry.guest.rflags-reserved entry.guest.rflags-if")
+ENTRY(guest_rflags, .sdm = "Checks on Guest RIP, RFLAGS, and SSP", .needs = TIMER,
+      .rules = "entry.guest.rflags-reserved entry.guest.rflags-if")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	rows_rflags(&t);
-	entry_done(&t);
+	rows_rflags(t);
 }
 
-TEST(entry, guest_rflags_32, .sdm = "Checks on Guest RIP, RFLAGS, and SSP", .needs = TIMER,
-     .rules = "entry.guest.rflags-reserved entry.guest.rflags-if")
+ENTRY_OF(guest_rflags_32, 0, shape_32, .sdm = "Checks on Guest RIP, RFLAGS, and SSP", .needs = TIMER,
+	 .rules = "entry.guest.rflags-reserved entry.guest.rflags-if")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, shape_32))
-		return;
-	rows_rflags(&t);
-	entry_done(&t);
+	rows_rflags(t);
 }
 
 /* Real-address mode has no virtual-8086 mode; the segments are what that would ask for. */
-TEST(entry, guest_rflags_vm_real, .sdm = "Checks on Guest RIP, RFLAGS, and SSP", .needs = TIMER,
-     .opt = OPT_ept | OPT_unrestricted, .rules = "entry.guest.rflags-vm-real")
+ENTRY_OF(guest_rflags_vm_real, OPT_ept | OPT_unrestricted, shape_real, .sdm = "Checks on Guest RIP, RFLAGS, and SSP",
+	 .needs = TIMER, .opt = OPT_ept | OPT_unrestricted, .rules = "entry.guest.rflags-vm-real")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, OPT_ept | OPT_unrestricted, shape_real))
-		return;
 	for (u32 reg = REG_ES; reg <= REG_GS; reg++)
 		vmwrite(RIGHTS_OF(reg), 0xf3);
-	ROW(&t, "entry.guest.rflags-vm-real", FAILS_GUEST, ADD(guest_rflags, RFLAGS_VM));
-	entry_reset(&t);
-	entry_done(&t);
+	ROW(t, "entry.guest.rflags-vm-real", FAILS_GUEST, ADD(guest_rflags, RFLAGS_VM));
+	entry_reset(t);
 }
 
 #ifdef __x86_64__
@@ -257,90 +224,59 @@ TEST(entry, guest_cr_32, .sdm = REGISTERS, .needs = TIMER, .flags = TEST_AMD64, 
 	check_cr0(c, shape_32);
 }
 
-TEST(entry, guest_cr_high, .sdm = REGISTERS, .needs = TIMER, .flags = TEST_AMD64,
-     .rules = "entry.guest.cr0-fixed-0 entry.guest.cr4-fixed-0 entry.guest.cr3-width")
+ENTRY(guest_cr_high, .sdm = REGISTERS, .needs = TIMER, .flags = TEST_AMD64,
+      .rules = "entry.guest.cr0-fixed-0 entry.guest.cr4-fixed-0 entry.guest.cr3-width")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 bit = 32; bit < 64; bit++) {
-		ROW(&t, "entry.guest.cr0-fixed-0", FAILS_GUEST, ADD(guest_cr0, 1ull << bit));
+		ROW(t, "entry.guest.cr0-fixed-0", FAILS_GUEST, ADD(guest_cr0, 1ull << bit));
 		if (!(vmx_caps.cr4_fixed1 >> bit & 1))
-			ROW(&t, "entry.guest.cr4-fixed-0", FAILS_GUEST, ADD(guest_cr4, 1ull << bit));
+			ROW(t, "entry.guest.cr4-fixed-0", FAILS_GUEST, ADD(guest_cr4, 1ull << bit));
 	}
 	/* Bits 62:61 have a meaning where there is linear-address masking. */
 	for (u32 bit = entry_address_bits(); bit < 64; bit++)
 		if (bit != 61 && bit != 62)
-			ROW(&t, "entry.guest.cr3-width", FAILS_GUEST, ADD(guest_cr3, 1ull << bit));
-	ROW(&t, "entry.guest.cr3-width", ENTERS, SET(guest_cr3, (1ull << entry_address_bits()) - PAGE_SIZE));
-	entry_done(&t);
+			ROW(t, "entry.guest.cr3-width", FAILS_GUEST, ADD(guest_cr3, 1ull << bit));
+	ROW(t, "entry.guest.cr3-width", ENTERS, SET(guest_cr3, (1ull << entry_address_bits()) - PAGE_SIZE));
 }
 
-TEST(entry, guest_ia32e_pae, .sdm = REGISTERS, .needs = TIMER, .flags = TEST_AMD64, .rules = "entry.guest.ia32e-pae")
+ENTRY(guest_ia32e_pae, .sdm = REGISTERS, .needs = TIMER, .flags = TEST_AMD64, .rules = "entry.guest.ia32e-pae")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.guest.ia32e-pae", FAILS_GUEST, CLR(guest_cr4, CR4_PAE));
-	entry_done(&t);
+	ROW(t, "entry.guest.ia32e-pae", FAILS_GUEST, CLR(guest_cr4, CR4_PAE));
 }
 
 /* As it would be good but for the mode. */
-TEST(entry, guest_rflags_vm_ia32e, .sdm = "Checks on Guest RIP, RFLAGS, and SSP", .needs = TIMER, .flags = TEST_AMD64,
-     .rules = "entry.guest.rflags-vm-ia32e")
+ENTRY_OF(guest_rflags_vm_ia32e, 0, shape_v86, .sdm = "Checks on Guest RIP, RFLAGS, and SSP", .needs = TIMER,
+	 .flags = TEST_AMD64, .rules = "entry.guest.rflags-vm-ia32e")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, shape_v86))
-		return;
-	ROW(&t, "entry.guest.rflags-vm-ia32e", FAILS_GUEST, ADD(vm_entry_controls, VMENTRY_ia32e_mode_guest),
-	    SET(guest_cr3, t.v.l2_root));
-	entry_done(&t);
+	ROW(t, "entry.guest.rflags-vm-ia32e", FAILS_GUEST, ADD(vm_entry_controls, VMENTRY_ia32e_mode_guest),
+	    SET(guest_cr3, t->v.l2_root));
 }
 
-TEST(entry, guest_ia32e_pg, .sdm = REGISTERS, .needs = TIMER, .opt = OPT_ept | OPT_unrestricted, .flags = TEST_AMD64,
-     .rules = "entry.guest.ia32e-pg")
+ENTRY_OF(guest_ia32e_pg, OPT_ept | OPT_unrestricted, NULL, .sdm = REGISTERS, .needs = TIMER,
+	 .opt = OPT_ept | OPT_unrestricted, .flags = TEST_AMD64, .rules = "entry.guest.ia32e-pg")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, OPT_ept | OPT_unrestricted, NULL))
-		return;
-	ROW(&t, "entry.guest.ia32e-pg", FAILS_GUEST, CLR(guest_cr0, CR0_PG));
-	entry_done(&t);
+	ROW(t, "entry.guest.ia32e-pg", FAILS_GUEST, CLR(guest_cr0, CR0_PG));
 }
 
-TEST(entry, guest_canonical, .sdm = REGISTERS, .needs = TIMER, .flags = TEST_AMD64,
-     .rules = "entry.guest.sysenter-canonical")
+ENTRY(guest_canonical, .sdm = REGISTERS, .needs = TIMER, .flags = TEST_AMD64, .rules = "entry.guest.sysenter-canonical")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 i = 0; i < ARRAY_SIZE(not_canonical); i++) {
-		ROW(&t, "entry.guest.sysenter-canonical", FAILS_GUEST, SET(guest_sysenter_esp, not_canonical[i]));
-		ROW(&t, "entry.guest.sysenter-canonical", FAILS_GUEST, SET(guest_sysenter_eip, not_canonical[i]));
+		ROW(t, "entry.guest.sysenter-canonical", FAILS_GUEST, SET(guest_sysenter_esp, not_canonical[i]));
+		ROW(t, "entry.guest.sysenter-canonical", FAILS_GUEST, SET(guest_sysenter_eip, not_canonical[i]));
 	}
 	for (u32 i = 0; i < ARRAY_SIZE(canonical); i++) {
-		ROW(&t, "entry.guest.sysenter-canonical", ENTERS, SET(guest_sysenter_esp, canonical[i]));
-		ROW(&t, "entry.guest.sysenter-canonical", ENTERS, SET(guest_sysenter_eip, canonical[i]));
+		ROW(t, "entry.guest.sysenter-canonical", ENTERS, SET(guest_sysenter_esp, canonical[i]));
+		ROW(t, "entry.guest.sysenter-canonical", ENTERS, SET(guest_sysenter_eip, canonical[i]));
 	}
-	entry_done(&t);
 }
 
-TEST(entry, guest_dr7, .sdm = REGISTERS, .needs = TIMER "; load debug controls", .flags = TEST_AMD64,
-     .rules = "entry.guest.dr7-high")
+ENTRY(guest_dr7, .sdm = REGISTERS, .needs = TIMER "; load debug controls", .flags = TEST_AMD64,
+      .rules = "entry.guest.dr7-high")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite_bits(VMCS_vm_entry_controls, 0, VMENTRY_load_debug_controls);
 	for (u32 bit = 32; bit < 64; bit++)
-		ROW(&t, "entry.guest.dr7-high", FAILS_GUEST, ADD(guest_dr7, 1ull << bit));
-	ROW(&t, "entry.guest.dr7-high", ENTERS, SET(guest_dr7, 0x700));
-	entry_done(&t);
+		ROW(t, "entry.guest.dr7-high", FAILS_GUEST, ADD(guest_dr7, 1ull << bit));
+	ROW(t, "entry.guest.dr7-high", ENTERS, SET(guest_dr7, 0x700));
 }
 
 /* Canonical or not: that the highest bit of linear addresses equals those above it isn't asked. */
@@ -352,20 +288,15 @@ static u32 linear_bits(void)
 	return r[0] >> 8 & 0xff;
 }
 
-TEST(entry, guest_rip_64, .sdm = "Checks on Guest RIP, RFLAGS, and SSP", .needs = TIMER, .flags = TEST_AMD64,
-     .rules = "entry.guest.rip-64")
+ENTRY(guest_rip_64, .sdm = "Checks on Guest RIP, RFLAGS, and SSP", .needs = TIMER, .flags = TEST_AMD64,
+      .rules = "entry.guest.rip-64")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 bit = linear_bits(); bit < 64; bit++) {
-		ROW(&t, "entry.guest.rip-64", FAILS_GUEST, ADD(guest_rip, 1ull << bit));
-		ROW(&t, "entry.guest.rip-64", FAILS_GUEST, SET(guest_rip, ~(1ull << bit)));
+		ROW(t, "entry.guest.rip-64", FAILS_GUEST, ADD(guest_rip, 1ull << bit));
+		ROW(t, "entry.guest.rip-64", FAILS_GUEST, SET(guest_rip, ~(1ull << bit)));
 	}
-	ROW(&t, "entry.guest.rip-64", ENTERS, SET(guest_rip, 0x00007ffffffffff0));
-	ROW(&t, "entry.guest.rip-64", ENTERS, SET(guest_rip, 0xffff800000000000));
-	entry_done(&t);
+	ROW(t, "entry.guest.rip-64", ENTERS, SET(guest_rip, 0x00007ffffffffff0));
+	ROW(t, "entry.guest.rip-64", ENTERS, SET(guest_rip, 0xffff800000000000));
 }
 
 TEST(entry, guest_rip_32, .sdm = "Checks on Guest RIP, RFLAGS, and SSP", .needs = TIMER, .flags = TEST_AMD64,

@@ -32,57 +32,43 @@ TEST(entry, host_cr0, .sdm = "Checks on Host Control Registers, MSRs, and SSP", 
 	write_cr0(cr0);
 }
 
-TEST(entry, host_cr0_unrestricted, .sdm = "Checks on Host Control Registers, MSRs, and SSP", .needs = TIMER,
-     .opt = OPT_ept | OPT_unrestricted, .rules = "entry.host.cr0-pg-pe-unrestricted")
+ENTRY_OF(host_cr0_unrestricted, OPT_ept | OPT_unrestricted, NULL,
+	 .sdm = "Checks on Host Control Registers, MSRs, and SSP", .needs = TIMER, .opt = OPT_ept | OPT_unrestricted,
+	 .rules = "entry.host.cr0-pg-pe-unrestricted")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, OPT_ept | OPT_unrestricted, NULL))
-		return;
-	ROW(&t, "entry.host.cr0-pg-pe-unrestricted", FAILS_HOST, CLR(host_cr0, CR0_PG));
-	ROW(&t, "entry.host.cr0-pg-pe-unrestricted", FAILS_HOST, CLR(host_cr0, CR0_PE | (u64)CR0_PG));
-	ROW(&t, "entry.host.cr0-pg-pe-unrestricted", FAILS_HOST, CLR(host_cr0, CR0_PE));
-	entry_done(&t);
+	ROW(t, "entry.host.cr0-pg-pe-unrestricted", FAILS_HOST, CLR(host_cr0, CR0_PG));
+	ROW(t, "entry.host.cr0-pg-pe-unrestricted", FAILS_HOST, CLR(host_cr0, CR0_PE | (u64)CR0_PG));
+	ROW(t, "entry.host.cr0-pg-pe-unrestricted", FAILS_HOST, CLR(host_cr0, CR0_PE));
 }
 
-TEST(entry, host_cr4, .sdm = "Checks on Host Control Registers, MSRs, and SSP", .needs = TIMER,
-     .rules = "entry.host.cr4-fixed-1 entry.host.cr4-fixed-0")
+ENTRY(host_cr4, .sdm = "Checks on Host Control Registers, MSRs, and SSP", .needs = TIMER,
+      .rules = "entry.host.cr4-fixed-1 entry.host.cr4-fixed-0")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 bit = 0; bit < 32; bit++) {
 		if (vmx_caps.cr4_fixed0 >> bit & 1)
-			ROW(&t, "entry.host.cr4-fixed-1", FAILS_HOST, CLR(host_cr4, 1ull << bit));
+			ROW(t, "entry.host.cr4-fixed-1", FAILS_HOST, CLR(host_cr4, 1ull << bit));
 		if (!(vmx_caps.cr4_fixed1 >> bit & 1))
-			ROW(&t, "entry.host.cr4-fixed-0", FAILS_HOST, ADD(host_cr4, 1ull << bit));
+			ROW(t, "entry.host.cr4-fixed-0", FAILS_HOST, ADD(host_cr4, 1ull << bit));
 	}
-	entry_done(&t);
 }
 
-TEST(entry, host_selectors, .sdm = "Checks on Host Segment and Descriptor-Table Registers", .needs = TIMER,
-     .rules = "entry.host.selector-rpl entry.host.selector-ti entry.host.cs-null entry.host.tr-null "
-	      "entry.host.data-null "
-	      "entry.host.selector-limit")
+ENTRY(host_selectors, .sdm = "Checks on Host Segment and Descriptor-Table Registers", .needs = TIMER,
+      .rules = "entry.host.selector-rpl entry.host.selector-ti entry.host.cs-null entry.host.tr-null "
+	       "entry.host.data-null "
+	       "entry.host.selector-limit")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	/* ES, CS, SS, DS, FS, GS, TR */
 	for (u32 field = VMCS_host_es_selector; field <= VMCS_host_tr_selector; field += 2) {
 		for (u32 rpl = 1; rpl < 4; rpl++)
-			ROW(&t, "entry.host.selector-rpl", FAILS_HOST, { field, '|', rpl });
-		ROW(&t, "entry.host.selector-ti", FAILS_HOST, { field, '|', 4 });
+			ROW(t, "entry.host.selector-rpl", FAILS_HOST, { field, '|', rpl });
+		ROW(t, "entry.host.selector-ti", FAILS_HOST, { field, '|', 4 });
 	}
-	ROW(&t, "entry.host.cs-null", FAILS_HOST, SET(host_cs_selector, 0));
-	ROW(&t, "entry.host.tr-null", FAILS_HOST, SET(host_tr_selector, 0));
-	ROW(&t, "entry.host.data-null", ENTERS, SET(host_fs_selector, 0));
-	ROW(&t, "entry.host.data-null", ENTERS, SET(host_gs_selector, 0));
-	ROW(&t, "entry.host.selector-limit", ENTERS, SET(host_fs_selector, 0xfff8));
-	ROW(&t, "entry.host.selector-limit", ENTERS, SET(host_gs_selector, 0x7ff0));
-	entry_done(&t);
+	ROW(t, "entry.host.cs-null", FAILS_HOST, SET(host_cs_selector, 0));
+	ROW(t, "entry.host.tr-null", FAILS_HOST, SET(host_tr_selector, 0));
+	ROW(t, "entry.host.data-null", ENTERS, SET(host_fs_selector, 0));
+	ROW(t, "entry.host.data-null", ENTERS, SET(host_gs_selector, 0));
+	ROW(t, "entry.host.selector-limit", ENTERS, SET(host_fs_selector, 0xfff8));
+	ROW(t, "entry.host.selector-limit", ENTERS, SET(host_gs_selector, 0x7ff0));
 }
 
 TEST(entry, host_pat, .sdm = "Checks on Host Control Registers, MSRs, and SSP",
@@ -176,112 +162,72 @@ static void rows_canonical(struct entry *t, const struct where *w, u32 field, bo
 	}
 }
 
-TEST(entry, host_cr0_high, .sdm = "Checks on Host Control Registers, MSRs, and SSP", .needs = TIMER,
-     .flags = TEST_AMD64, .rules = "entry.host.cr0-fixed-0")
+ENTRY(host_cr0_high, .sdm = "Checks on Host Control Registers, MSRs, and SSP", .needs = TIMER, .flags = TEST_AMD64,
+      .rules = "entry.host.cr0-fixed-0")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 bit = 32; bit < 64; bit++)
-		ROW(&t, "entry.host.cr0-fixed-0", FAILS_HOST, ADD(host_cr0, 1ull << bit));
-	entry_done(&t);
+		ROW(t, "entry.host.cr0-fixed-0", FAILS_HOST, ADD(host_cr0, 1ull << bit));
 }
 
-TEST(entry, host_cr4_high, .sdm = "Checks on Host Control Registers, MSRs, and SSP", .needs = TIMER,
-     .flags = TEST_AMD64, .rules = "entry.host.cr4-fixed-0")
+ENTRY(host_cr4_high, .sdm = "Checks on Host Control Registers, MSRs, and SSP", .needs = TIMER, .flags = TEST_AMD64,
+      .rules = "entry.host.cr4-fixed-0")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 bit = 32; bit < 64; bit++)
 		if (!(vmx_caps.cr4_fixed1 >> bit & 1))
-			ROW(&t, "entry.host.cr4-fixed-0", FAILS_HOST, ADD(host_cr4, 1ull << bit));
-	entry_done(&t);
+			ROW(t, "entry.host.cr4-fixed-0", FAILS_HOST, ADD(host_cr4, 1ull << bit));
 }
 
-TEST(entry, host_cr3, .sdm = "Checks on Host Control Registers, MSRs, and SSP", .needs = TIMER, .flags = TEST_AMD64,
-     .rules = "entry.host.cr3-width")
+ENTRY(host_cr3, .sdm = "Checks on Host Control Registers, MSRs, and SSP", .needs = TIMER, .flags = TEST_AMD64,
+      .rules = "entry.host.cr3-width")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	/* Bits 62:61 have a meaning where there is linear-address masking. */
 	for (u32 bit = entry_address_bits(); bit < 64; bit++)
 		if (bit != 61 && bit != 62)
-			ROW(&t, "entry.host.cr3-width", FAILS_HOST, ADD(host_cr3, 1ull << bit));
-	entry_done(&t);
+			ROW(t, "entry.host.cr3-width", FAILS_HOST, ADD(host_cr3, 1ull << bit));
 }
 
-TEST(entry, host_canonical, .sdm = "Checks on Host Segment and Descriptor-Table Registers", .needs = TIMER,
-     .flags = TEST_AMD64,
-     .rules = "entry.host.sysenter-canonical entry.host.fs-gs-canonical entry.host.table-canonical "
-	      "entry.host.tr-canonical")
+ENTRY(host_canonical, .sdm = "Checks on Host Segment and Descriptor-Table Registers", .needs = TIMER,
+      .flags = TEST_AMD64,
+      .rules = "entry.host.sysenter-canonical entry.host.fs-gs-canonical entry.host.table-canonical "
+	       "entry.host.tr-canonical")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	rows_canonical(&t, WHERE("entry.host.sysenter-canonical"), VMCS_host_sysenter_esp, true);
-	rows_canonical(&t, WHERE("entry.host.sysenter-canonical"), VMCS_host_sysenter_eip, true);
-	rows_canonical(&t, WHERE("entry.host.fs-gs-canonical"), VMCS_host_fs_base, true);
-	rows_canonical(&t, WHERE("entry.host.fs-gs-canonical"), VMCS_host_gs_base, true);
-	rows_canonical(&t, WHERE("entry.host.table-canonical"), VMCS_host_gdtr_base, false);
-	rows_canonical(&t, WHERE("entry.host.table-canonical"), VMCS_host_idtr_base, false);
-	rows_canonical(&t, WHERE("entry.host.tr-canonical"), VMCS_host_tr_base, false);
-	entry_done(&t);
+	rows_canonical(t, WHERE("entry.host.sysenter-canonical"), VMCS_host_sysenter_esp, true);
+	rows_canonical(t, WHERE("entry.host.sysenter-canonical"), VMCS_host_sysenter_eip, true);
+	rows_canonical(t, WHERE("entry.host.fs-gs-canonical"), VMCS_host_fs_base, true);
+	rows_canonical(t, WHERE("entry.host.fs-gs-canonical"), VMCS_host_gs_base, true);
+	rows_canonical(t, WHERE("entry.host.table-canonical"), VMCS_host_gdtr_base, false);
+	rows_canonical(t, WHERE("entry.host.table-canonical"), VMCS_host_idtr_base, false);
+	rows_canonical(t, WHERE("entry.host.tr-canonical"), VMCS_host_tr_base, false);
 }
 
-TEST(entry, host_null_64, .sdm = "Checks on Host Segment and Descriptor-Table Registers", .needs = TIMER,
-     .flags = TEST_AMD64, .rules = "entry.host.ss-null-64 entry.host.data-null")
+ENTRY(host_null_64, .sdm = "Checks on Host Segment and Descriptor-Table Registers", .needs = TIMER, .flags = TEST_AMD64,
+      .rules = "entry.host.ss-null-64 entry.host.data-null")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.host.ss-null-64", ENTERS, SET(host_ss_selector, 0));
-	ROW(&t, "entry.host.data-null", ENTERS, SET(host_ds_selector, 0));
-	ROW(&t, "entry.host.data-null", ENTERS, SET(host_es_selector, 0));
-	entry_done(&t);
+	ROW(t, "entry.host.ss-null-64", ENTERS, SET(host_ss_selector, 0));
+	ROW(t, "entry.host.data-null", ENTERS, SET(host_ds_selector, 0));
+	ROW(t, "entry.host.data-null", ENTERS, SET(host_es_selector, 0));
 }
 
-TEST(entry, host_size_64, .sdm = "Checks Related to Address-Space Size", .needs = TIMER, .flags = TEST_AMD64,
-     .rules = "entry.host.size-lma-64 entry.host.size-pae entry.host.size-rip-64")
+ENTRY(host_size_64, .sdm = "Checks Related to Address-Space Size", .needs = TIMER, .flags = TEST_AMD64,
+      .rules = "entry.host.size-lma-64 entry.host.size-pae entry.host.size-rip-64")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.host.size-lma-64", FAILS_HOST, CLR(vm_exit_controls, VMEXIT_host_address_space_size));
-	ROW(&t, "entry.host.size-pae", FAILS_HOST, CLR(host_cr4, CR4_PAE));
-	rows_canonical(&t, WHERE("entry.host.size-rip-64"), VMCS_host_rip, false);
-	entry_done(&t);
+	ROW(t, "entry.host.size-lma-64", FAILS_HOST, CLR(vm_exit_controls, VMEXIT_host_address_space_size));
+	ROW(t, "entry.host.size-pae", FAILS_HOST, CLR(host_cr4, CR4_PAE));
+	rows_canonical(t, WHERE("entry.host.size-rip-64"), VMCS_host_rip, false);
 }
 #else
-TEST(entry, host_null_32, .sdm = "Checks on Host Segment and Descriptor-Table Registers", .needs = TIMER,
-     .flags = TEST_I386, .rules = "entry.host.ss-null")
+ENTRY(host_null_32, .sdm = "Checks on Host Segment and Descriptor-Table Registers", .needs = TIMER, .flags = TEST_I386,
+      .rules = "entry.host.ss-null")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.host.ss-null", FAILS_HOST, SET(host_ss_selector, 0));
-	entry_done(&t);
+	ROW(t, "entry.host.ss-null", FAILS_HOST, SET(host_ss_selector, 0));
 }
 
-TEST(entry, host_size_32, .sdm = "Checks Related to Address-Space Size",
-     .needs = TIMER "; host address-space size; IA-32e mode guest", .flags = TEST_I386,
-     .rules = "entry.host.size-lma-32 entry.host.size-guest-32 entry.host.size-pcide")
+ENTRY(host_size_32, .sdm = "Checks Related to Address-Space Size",
+      .needs = TIMER "; host address-space size; IA-32e mode guest", .flags = TEST_I386,
+      .rules = "entry.host.size-lma-32 entry.host.size-guest-32 entry.host.size-pcide")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.host.size-lma-32", FAILS_HOST, ADD(vm_exit_controls, VMEXIT_host_address_space_size));
-	ROW(&t, "entry.host.size-guest-32", FAILS_HOST, ADD(vm_entry_controls, VMENTRY_ia32e_mode_guest));
-	ROW(&t, "entry.host.size-pcide", FAILS_HOST, ADD(host_cr4, CR4_PCIDE));
-	entry_done(&t);
+	ROW(t, "entry.host.size-lma-32", FAILS_HOST, ADD(vm_exit_controls, VMEXIT_host_address_space_size));
+	ROW(t, "entry.host.size-guest-32", FAILS_HOST, ADD(vm_entry_controls, VMENTRY_ia32e_mode_guest));
+	ROW(t, "entry.host.size-pcide", FAILS_HOST, ADD(host_cr4, CR4_PCIDE));
 }
 #endif

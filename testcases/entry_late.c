@@ -284,28 +284,25 @@ TEST(entry, late_information, .sdm = LATE, .rules = "entry.guest.late-informatio
 
 /* --- The order of checks --- */
 
-TEST(entry, order, .sdm = "Basic VM-Entry Checks", .needs = "activate VMX-preemption timer",
-     .rules = "entry.controls-first entry.control.order")
+ENTRY(order, .sdm = "Basic VM-Entry Checks", .needs = "activate VMX-preemption timer",
+      .rules = "entry.controls-first entry.control.order")
 {
 	struct list_entry *list = page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	list[0] = (struct list_entry){ MSR_FS_BASE, 0, 0 };
 	vmwrite(VMCS_vm_entry_msr_load_address, (ulong)list);
 	/* Controls, then guest state; host state, then guest state; guest state, then the list. */
-	ROW(&t, "entry.controls-first", FAILS_CONTROL, SET(cr3_target_count, 0x1000), SET(guest_rflags, 0));
-	ROW(&t, "entry.controls-first", FAILS_CONTROL, SET(vm_entry_interruption_info, 0x80000100),
+	ROW(t, "entry.controls-first", FAILS_CONTROL, SET(cr3_target_count, 0x1000), SET(guest_rflags, 0));
+	ROW(t, "entry.controls-first", FAILS_CONTROL, SET(vm_entry_interruption_info, 0x80000100),
 	    SET(guest_activity_state, 7));
-	ROW(&t, "entry.controls-first", FAILS_CONTROL, SET(vm_entry_msr_load_count, 1),
+	ROW(t, "entry.controls-first", FAILS_CONTROL, SET(vm_entry_msr_load_count, 1),
 	    SET(vm_entry_msr_load_address, (ulong)list | 1), SET(vmcs_link_pointer, 1));
-	ROW(&t, "entry.controls-first", FAILS_HOST, SET(host_tr_selector, 0), SET(guest_rflags, 0));
-	ROW(&t, "entry.controls-first", FAILS_HOST, SET(host_cs_selector, 0), SET(guest_activity_state, 7));
-	ROW(&t, "entry.controls-first", FAILS_HOST, SET(host_tr_selector, 0), SET(vm_entry_msr_load_count, 1));
-	ROW(&t, "entry.controls-first", FAILS_GUEST, SET(guest_rflags, 0), SET(vm_entry_msr_load_count, 1));
-	ROW(&t, "entry.controls-first", FAILS_GUEST, SET(guest_activity_state, 7), SET(vm_entry_msr_load_count, 1));
-	ROW(&t, "entry.controls-first", FAILS_LINK, SET(vmcs_link_pointer, 1), SET(vm_entry_msr_load_count, 1));
+	ROW(t, "entry.controls-first", FAILS_HOST, SET(host_tr_selector, 0), SET(guest_rflags, 0));
+	ROW(t, "entry.controls-first", FAILS_HOST, SET(host_cs_selector, 0), SET(guest_activity_state, 7));
+	ROW(t, "entry.controls-first", FAILS_HOST, SET(host_tr_selector, 0), SET(vm_entry_msr_load_count, 1));
+	ROW(t, "entry.controls-first", FAILS_GUEST, SET(guest_rflags, 0), SET(vm_entry_msr_load_count, 1));
+	ROW(t, "entry.controls-first", FAILS_GUEST, SET(guest_activity_state, 7), SET(vm_entry_msr_load_count, 1));
+	ROW(t, "entry.controls-first", FAILS_LINK, SET(vmcs_link_pointer, 1), SET(vm_entry_msr_load_count, 1));
 	{
 		const u64 count = vmread(VMCS_cr3_target_count), tr = vmread(VMCS_host_tr_selector);
 		struct exit e;
@@ -313,16 +310,15 @@ TEST(entry, order, .sdm = "Basic VM-Entry Checks", .needs = "activate VMX-preemp
 		/* Open between these two: either number will do. */
 		vmwrite(VMCS_cr3_target_count, 0x1000);
 		vmwrite(VMCS_host_tr_selector, 0);
-		e = enter_once(&t.v);
+		e = enter_once(&t->v);
 		vmwrite(VMCS_cr3_target_count, count);
 		vmwrite(VMCS_host_tr_selector, tr);
 		expect(e.entry.kind == OUT_FAIL_VALID && (e.entry.number == VMXERR_entry_invalid_control_fields ||
 							  e.entry.number == VMXERR_entry_invalid_host_state));
 		say_note("of wrong controls and wrong host state the %s are told",
 			 e.entry.number == VMXERR_entry_invalid_control_fields ? "controls" : "host's faults");
-		t.judged |= 1ull << judge_position("entry.control.order");
+		t->judged |= 1ull << judge_position("entry.control.order");
 	}
-	entry_done(&t);
 }
 
 TEST(entry, launch_state_first, .sdm = "Basic VM-Entry Checks", .rules = "entry.launch-state-first")

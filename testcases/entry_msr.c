@@ -31,17 +31,13 @@ static void row_one(struct entry *t, const struct where *w, u32 msr, u32 reserve
 	row(t, w, &list, 1, end);
 }
 
-#define FAILS(rule, msr, value) row_one(&t, WHERE(rule), msr, 0, value, FAILS_MSR)
-#define LOADS(rule, msr, value) row_one(&t, WHERE(rule), msr, 0, value, ENTERS)
+#define FAILS(rule, msr, value) row_one(t, WHERE(rule), msr, 0, value, FAILS_MSR)
+#define LOADS(rule, msr, value) row_one(t, WHERE(rule), msr, 0, value, ENTERS)
 
-TEST(entry, load_forbidden, .sdm = SECTION, .needs = TIMER,
-     .rules = "entry.load.fs-gs-base entry.load.x2apic entry.load.smm-monitor-ctl entry.load.microcode "
-	      "entry.load.reserved")
+ENTRY(load_forbidden, .sdm = SECTION, .needs = TIMER,
+      .rules = "entry.load.fs-gs-base entry.load.x2apic entry.load.smm-monitor-ctl entry.load.microcode "
+	       "entry.load.reserved")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	FAILS("entry.load.fs-gs-base", MSR_FS_BASE, 0);
 	FAILS("entry.load.fs-gs-base", MSR_GS_BASE, 0);
 	for (u32 msr = 0x800; msr < 0x900; msr += 0x11)
@@ -50,18 +46,14 @@ TEST(entry, load_forbidden, .sdm = SECTION, .needs = TIMER,
 	FAILS("entry.load.microcode", MSR_BIOS_UPDT_TRIG, 0);
 	LOADS("entry.load.reserved", MSR_SYSENTER_CS, 0);
 	for (u32 bit = 0; bit < 32; bit++)
-		row_one(&t, WHERE("entry.load.reserved"), MSR_SYSENTER_CS, 1u << bit, 0, FAILS_MSR);
-	entry_done(&t);
+		row_one(t, WHERE("entry.load.reserved"), MSR_SYSENTER_CS, 1u << bit, 0, FAILS_MSR);
 }
 
-TEST(entry, load_wrong, .sdm = SECTION, .needs = TIMER,
-     .rules = "entry.load.wrmsr entry.load.unknown-msr entry.load.efer-lme")
+ENTRY(load_wrong, .sdm = SECTION, .needs = TIMER,
+      .rules = "entry.load.wrmsr entry.load.unknown-msr entry.load.efer-lme")
 {
 	u64 pat = msr_read(MSR_PAT), efer = msr_read(MSR_EFER);
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	LOADS("entry.load.wrmsr", MSR_PAT, pat);
 	/* Types 2 and 3 don't exist. */
 	FAILS("entry.load.wrmsr", MSR_PAT, (pat & ~7ull) | 2);
@@ -71,20 +63,14 @@ TEST(entry, load_wrong, .sdm = SECTION, .needs = TIMER,
 	FAILS("entry.load.unknown-msr", 0xc0001fff, 0);
 	LOADS("entry.load.efer-lme", MSR_EFER, efer);
 	FAILS("entry.load.efer-lme", MSR_EFER, efer ^ EFER_LME);
-	entry_done(&t);
 }
 
 /* SDM: "WRMSR", exceptions: addresses that aren't canonical. A test of its own: KVM's WRMSR accepts them. */
-TEST(entry, load_sysenter, .sdm = SECTION, .needs = TIMER, .rules = "entry.load.wrmsr")
+ENTRY(load_sysenter, .sdm = SECTION, .needs = TIMER, .rules = "entry.load.wrmsr")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	LOADS("entry.load.wrmsr", MSR_SYSENTER_ESP, ~0ull << 47);
 	FAILS("entry.load.wrmsr", MSR_SYSENTER_ESP, 1ull << 63);
 	FAILS("entry.load.wrmsr", MSR_SYSENTER_EIP, 1ull << 47);
-	entry_done(&t);
 }
 
 static void check(struct entry *t, const struct where *w, bool ok)
@@ -94,25 +80,20 @@ static void check(struct entry *t, const struct where *w, bool ok)
 }
 
 /* IA32_KERNEL_GS_BASE: neither the guest's nor the host's state has it, so that it stays what the list made it. */
-TEST(entry, load_order, .sdm = SECTION, .needs = TIMER "; SYSCALL MSRs",
-     .rules = "entry.load.order entry.load.host-state")
+ENTRY(load_order, .sdm = SECTION, .needs = TIMER "; SYSCALL MSRs", .rules = "entry.load.order entry.load.host-state")
 {
 	const u64 old = msr_read(MSR_KERNEL_GS_BASE);
 	struct list_entry *list = page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	list[0] = (struct list_entry){ MSR_KERNEL_GS_BASE, 0, 0x1111000 };
 	list[1] = (struct list_entry){ MSR_KERNEL_GS_BASE, 0, 0x2222000 };
-	row(&t, WHERE("entry.load.order"), list, 2, ENTERS);
-	check(&t, WHERE("entry.load.order"), msr_read(MSR_KERNEL_GS_BASE) == 0x2222000);
+	row(t, WHERE("entry.load.order"), list, 2, ENTERS);
+	check(t, WHERE("entry.load.order"), msr_read(MSR_KERNEL_GS_BASE) == 0x2222000);
 	list[1] = (struct list_entry){ MSR_SYSENTER_CS, 0, 0x5555 };
 	list[2] = (struct list_entry){ MSR_FS_BASE, 0, 0 };
 	list[3] = (struct list_entry){ MSR_KERNEL_GS_BASE, 0, 0x3333000 };
-	row(&t, WHERE("entry.load.order"), list, 4, FAILS_MSR + 2);
-	check(&t, WHERE("entry.load.order"), msr_read(MSR_KERNEL_GS_BASE) == 0x1111000);
-	check(&t, WHERE("entry.load.host-state"), msr_read(MSR_SYSENTER_CS) == 0);
+	row(t, WHERE("entry.load.order"), list, 4, FAILS_MSR + 2);
+	check(t, WHERE("entry.load.order"), msr_read(MSR_KERNEL_GS_BASE) == 0x1111000);
+	check(t, WHERE("entry.load.host-state"), msr_read(MSR_SYSENTER_CS) == 0);
 	msr_write(MSR_KERNEL_GS_BASE, old);
-	entry_done(&t);
 }

@@ -89,68 +89,53 @@ TEST(entry, control_posted_descriptor, .sdm = CONTROLS, .needs = POSTED,
 
 /* --- More of EPT, and VM functions --- */
 
-TEST(entry, control_mode_based, .sdm = CONTROLS, .needs = TIMER "; mode-based execute control for EPT", .opt = OPT_ept,
-     .rules = "entry.control.mode-based-needs-ept")
+ENTRY(control_mode_based, .sdm = CONTROLS, .needs = TIMER "; mode-based execute control for EPT", .opt = OPT_ept,
+      .rules = "entry.control.mode-based-needs-ept")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite(VMCS_secondary_proc_based_controls, 0);
-	ROW(&t, "entry.control.mode-based-needs-ept", FAILS_CONTROL, ON2(PROC2_mode_based_execute_control));
-	entry_done(&t);
+	ROW(t, "entry.control.mode-based-needs-ept", FAILS_CONTROL, ON2(PROC2_mode_based_execute_control));
 }
 
-TEST(entry, control_sub_page, .sdm = CONTROLS, .needs = TIMER "; sub-page write permissions for EPT", .opt = OPT_ept,
-     .rules = "entry.control.sub-page-needs-ept entry.control.sub-page-aligned entry.control.sub-page-width")
+ENTRY_OF(control_sub_page, OPT_ept, NULL, .sdm = CONTROLS, .needs = TIMER "; sub-page write permissions for EPT",
+	 .opt = OPT_ept,
+	 .rules = "entry.control.sub-page-needs-ept entry.control.sub-page-aligned entry.control.sub-page-width")
 {
 	u64 page = (ulong)page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, OPT_ept, NULL))
-		return;
 	vmwrite(VMCS_sub_page_permission_table_pointer, page);
 	vmwrite_bits(VMCS_secondary_proc_based_controls, 0, PROC2_sub_page_write_permissions);
-	ROW_AS_IS(&t, "entry.control.sub-page-needs-ept", ENTERS);
-	ROW(&t, "entry.control.sub-page-needs-ept", FAILS_CONTROL, CLR2(PROC2_enable_ept));
-	rows_address(&t, WHERE("entry.control.sub-page-aligned"), WHERE("entry.control.sub-page-width"),
+	ROW_AS_IS(t, "entry.control.sub-page-needs-ept", ENTERS);
+	ROW(t, "entry.control.sub-page-needs-ept", FAILS_CONTROL, CLR2(PROC2_enable_ept));
+	rows_address(t, WHERE("entry.control.sub-page-aligned"), WHERE("entry.control.sub-page-width"),
 		     VMCS_sub_page_permission_table_pointer, page, PAGE_SIZE);
-	entry_done(&t);
 }
 
-TEST(entry, control_ve, .sdm = CONTROLS, .needs = TIMER "; EPT-violation #VE", .opt = OPT_ept,
-     .rules = "entry.control.ve-aligned entry.control.ve-width")
+ENTRY_OF(control_ve, OPT_ept, NULL, .sdm = CONTROLS, .needs = TIMER "; EPT-violation #VE", .opt = OPT_ept,
+	 .rules = "entry.control.ve-aligned entry.control.ve-width")
 {
 	u64 page = (ulong)page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, OPT_ept, NULL))
-		return;
 	vmwrite(VMCS_virtualization_exception_info_address, page);
 	vmwrite_bits(VMCS_secondary_proc_based_controls, 0, PROC2_ept_violation_ve);
-	ROW_AS_IS(&t, "entry.control.ve-aligned", ENTERS);
-	rows_address(&t, WHERE("entry.control.ve-aligned"), WHERE("entry.control.ve-width"),
+	ROW_AS_IS(t, "entry.control.ve-aligned", ENTERS);
+	rows_address(t, WHERE("entry.control.ve-aligned"), WHERE("entry.control.ve-width"),
 		     VMCS_virtualization_exception_info_address, page, PAGE_SIZE);
-	entry_done(&t);
 }
 
-TEST(entry, control_eptp_switching, .sdm = CONTROLS, .needs = TIMER "; enable VM functions; EPTP switching",
-     .opt = OPT_ept,
-     .rules = "entry.control.eptp-switching-needs-ept entry.control.eptp-list-aligned entry.control.eptp-list-width")
+ENTRY_OF(
+	control_eptp_switching, OPT_ept, NULL, .sdm = CONTROLS, .needs = TIMER "; enable VM functions; EPTP switching",
+	.opt = OPT_ept,
+	.rules = "entry.control.eptp-switching-needs-ept entry.control.eptp-list-aligned entry.control.eptp-list-width")
 {
 	u64 page = (ulong)page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, OPT_ept, NULL))
-		return;
 	vmwrite(VMCS_eptp_list_address, page);
 	vmwrite(VMCS_vm_function_controls, VMFUNC_EPTP_SWITCHING);
 	vmwrite_bits(VMCS_secondary_proc_based_controls, 0, PROC2_enable_vm_functions);
-	ROW_AS_IS(&t, "entry.control.eptp-switching-needs-ept", ENTERS);
-	ROW(&t, "entry.control.eptp-switching-needs-ept", FAILS_CONTROL, CLR2(PROC2_enable_ept));
-	rows_address(&t, WHERE("entry.control.eptp-list-aligned"), WHERE("entry.control.eptp-list-width"),
+	ROW_AS_IS(t, "entry.control.eptp-switching-needs-ept", ENTERS);
+	ROW(t, "entry.control.eptp-switching-needs-ept", FAILS_CONTROL, CLR2(PROC2_enable_ept));
+	rows_address(t, WHERE("entry.control.eptp-list-aligned"), WHERE("entry.control.eptp-list-width"),
 		     VMCS_eptp_list_address, page, PAGE_SIZE);
-	entry_done(&t);
 }
 
 /* --- Third and fourth words of controls: 64 bits, all of them may be 0 --- */
@@ -168,33 +153,23 @@ static void rows_forbidden(struct entry *t, const struct where *w, u32 field, u3
 	}
 }
 
-TEST(entry, control_tertiary, .sdm = CONTROLS, .needs = TIMER "; activate tertiary controls",
-     .rules = "entry.control.proc3-reserved")
+ENTRY(control_tertiary, .sdm = CONTROLS, .needs = TIMER "; activate tertiary controls",
+      .rules = "entry.control.proc3-reserved")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.control.proc3-reserved", ENTERS, SET(tertiary_proc_based_controls, ~0ull));
+	ROW(t, "entry.control.proc3-reserved", ENTERS, SET(tertiary_proc_based_controls, ~0ull));
 	vmwrite(VMCS_tertiary_proc_based_controls, 0);
 	vmwrite_bits(VMCS_primary_proc_based_controls, 0, PROC_activate_tertiary_controls);
-	rows_forbidden(&t, WHERE("entry.control.proc3-reserved"), VMCS_tertiary_proc_based_controls,
+	rows_forbidden(t, WHERE("entry.control.proc3-reserved"), VMCS_tertiary_proc_based_controls,
 		       MSR_VMX_PROCBASED_CTLS3);
-	entry_done(&t);
 }
 
-TEST(entry, control_exit_secondary, .sdm = "VM-Exit Control Fields",
-     .needs = TIMER "; activate secondary controls of VM exit", .rules = "entry.control.exit2-reserved")
+ENTRY(control_exit_secondary, .sdm = "VM-Exit Control Fields",
+      .needs = TIMER "; activate secondary controls of VM exit", .rules = "entry.control.exit2-reserved")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.control.exit2-reserved", ENTERS, SET(secondary_vm_exit_controls, ~0ull));
+	ROW(t, "entry.control.exit2-reserved", ENTERS, SET(secondary_vm_exit_controls, ~0ull));
 	vmwrite(VMCS_secondary_vm_exit_controls, 0);
 	vmwrite_bits(VMCS_vm_exit_controls, 0, (u32)VMEXIT_activate_secondary_controls);
-	rows_forbidden(&t, WHERE("entry.control.exit2-reserved"), VMCS_secondary_vm_exit_controls, MSR_VMX_EXIT_CTLS2);
-	entry_done(&t);
+	rows_forbidden(t, WHERE("entry.control.exit2-reserved"), VMCS_secondary_vm_exit_controls, MSR_VMX_EXIT_CTLS2);
 }
 
 /* --- CET, protection keys: guest and host alike --- */
@@ -264,20 +239,15 @@ TEST(entry, host_cet, .sdm = HOST_REGISTERS, .needs = CET, .rules = "entry.host.
 	entry_done(&t);
 }
 
-TEST(entry, pkrs, .sdm = GUEST_REGISTERS, .needs = PKRS, .rules = "entry.guest.pkrs entry.host.pkrs")
+ENTRY(pkrs, .sdm = GUEST_REGISTERS, .needs = PKRS, .rules = "entry.guest.pkrs entry.host.pkrs")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite(VMCS_guest_ia32_pkrs, 0);
 	vmwrite(VMCS_host_ia32_pkrs, 0);
 	vmwrite_bits(VMCS_vm_entry_controls, 0, VMENTRY_load_pkrs);
 	vmwrite_bits(VMCS_vm_exit_controls, 0, (u32)VMEXIT_load_pkrs);
-	ROW(&t, "entry.guest.pkrs", ENTERS, SET(guest_ia32_pkrs, 0xffffffff));
+	ROW(t, "entry.guest.pkrs", ENTERS, SET(guest_ia32_pkrs, 0xffffffff));
 	for (u32 bit = 32; bit < 64; bit++) {
-		ROW(&t, "entry.guest.pkrs", FAILS_GUEST, SET(guest_ia32_pkrs, 1ull << bit));
-		ROW(&t, "entry.host.pkrs", FAILS_HOST, SET(host_ia32_pkrs, 1ull << bit));
+		ROW(t, "entry.guest.pkrs", FAILS_GUEST, SET(guest_ia32_pkrs, 1ull << bit));
+		ROW(t, "entry.host.pkrs", FAILS_HOST, SET(host_ia32_pkrs, 1ull << bit));
 	}
-	entry_done(&t);
 }

@@ -2,9 +2,10 @@
 /*
  * Rows of entry checks: a VMCS that enters, some changes, and how the entry must end. After each row all is as before.
  *
- *	entry_begin(&t, c, OPT_ept, NULL);
- *	ROW(&t, "entry.host.tr-null", FAILS_HOST, SET(host_tr_selector, 0));
- *	entry_done(&t);
+ *	ENTRY(host_tr, .sdm = ..., .needs = TIMER, .rules = "entry.host.tr-null")
+ *	{
+ *		ROW(t, "entry.host.tr-null", FAILS_HOST, SET(host_tr_selector, 0));
+ *	}
  *
  * The VMX-preemption timer stands at 0, so that L2 comes out before its first instruction (SDM: "VMX-Preemption
  * Timer"), whatever state it has. A test with rows needs "activate VMX-preemption timer". L1, CPU 0, interrupts off.
@@ -70,6 +71,11 @@ bool entry_begin(struct entry *t, struct cpu *c, u32 opt, void (*shape)(struct e
 bool entry_row(struct entry *t, const struct where *w, u32 end, const struct entry_change *c);
 /* Ends with that check again, and another: each of the test's rules had a row. */
 void entry_done(struct entry *t);
+/* A test between them. */
+#define ENTRY(name_, ...) ENTRY_OF(name_, 0, NULL, __VA_ARGS__)
+#define ENTRY_OF(name_, opt_, shape_, ...)                                                                    \
+	TEST_WITH(entry, name_, struct entry, t, if (!entry_begin(t, c, opt_, shape_)) return, entry_done(t), \
+		  __VA_ARGS__)
 /* Writes the guest state again. */
 void entry_reset(struct entry *t);
 

@@ -272,95 +272,77 @@ TEST(entry, guest_system, .sdm = SECTION, .needs = TIMER, .rules = RULES_SYSTEM)
 }
 
 /* CPL 3: a conforming CS of any DPL, and data whose DPL is looked at against the RPL, not CPL. */
-TEST(entry, guest_user, .sdm = SECTION, .needs = TIMER,
-     .rules = "entry.guest.cs-dpl-nonconforming entry.guest.cs-dpl-conforming entry.guest.ss-dpl-rpl "
-	      "entry.guest.data-dpl")
+ENTRY_OF(guest_user, 0, shape_user, .sdm = SECTION, .needs = TIMER,
+	 .rules = "entry.guest.cs-dpl-nonconforming entry.guest.cs-dpl-conforming entry.guest.ss-dpl-rpl "
+		  "entry.guest.data-dpl")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, shape_user))
-		return;
 	for (u32 dpl = 0; dpl < 4; dpl++) {
 		u32 rights = with_type(REG_CS, 15) & ~AR_DPL;
 
-		ROW1(&t, "entry.guest.cs-dpl-conforming", ENTERS, RIGHTS_OF(REG_CS), '=', rights | dpl << 5);
+		ROW1(t, "entry.guest.cs-dpl-conforming", ENTERS, RIGHTS_OF(REG_CS), '=', rights | dpl << 5);
 		rights = with_type(REG_CS, 11) & ~AR_DPL;
-		ROW1(&t, "entry.guest.cs-dpl-nonconforming", dpl == 3 ? ENTERS : FAILS_GUEST, RIGHTS_OF(REG_CS), '=',
+		ROW1(t, "entry.guest.cs-dpl-nonconforming", dpl == 3 ? ENTERS : FAILS_GUEST, RIGHTS_OF(REG_CS), '=',
 		     rights | dpl << 5);
 		rights = (u32)vmread(RIGHTS_OF(REG_SS)) & ~AR_DPL;
 		if (dpl < 3)
-			ROW2(&t, "entry.guest.ss-dpl-rpl", FAILS_GUEST, RIGHTS_OF(REG_SS), '=', rights | dpl << 5,
+			ROW2(t, "entry.guest.ss-dpl-rpl", FAILS_GUEST, RIGHTS_OF(REG_SS), '=', rights | dpl << 5,
 			     RIGHTS_OF(REG_CS), '=', with_type(REG_CS, 15) & ~AR_DPL);
-		ROW1(&t, "entry.guest.data-dpl", ENTERS, RIGHTS_OF(REG_DS), '=',
+		ROW1(t, "entry.guest.data-dpl", ENTERS, RIGHTS_OF(REG_DS), '=',
 		     ((u32)vmread(RIGHTS_OF(REG_DS)) & ~AR_DPL) | dpl << 5);
 	}
-	entry_done(&t);
 }
 
 /* --- Virtual-8086 mode --- */
 
-TEST(entry, guest_v86, .sdm = SECTION, .needs = TIMER,
-     .rules = "entry.guest.v86-base entry.guest.v86-limit entry.guest.v86-rights")
+ENTRY_OF(guest_v86, 0, shape_v86, .sdm = SECTION, .needs = TIMER,
+	 .rules = "entry.guest.v86-base entry.guest.v86-limit entry.guest.v86-rights")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, shape_v86))
-		return;
 	for (u32 reg = REG_ES; reg <= REG_GS; reg++) {
-		ROW1(&t, "entry.guest.v86-base", FAILS_GUEST, BASE_OF(reg), '^', 0x10);
-		ROW1(&t, "entry.guest.v86-base", FAILS_GUEST, BASE_OF(reg), '|', 1);
-		ROW1(&t, "entry.guest.v86-base", FAILS_GUEST, SELECTOR_OF(reg), '^', 0x100);
-		ROW2(&t, "entry.guest.v86-base", ENTERS, SELECTOR_OF(reg), '=', 0xffff, BASE_OF(reg), '=', 0xffff0);
-		ROW1(&t, "entry.guest.v86-limit", FAILS_GUEST, LIMIT_OF(reg), '=', 0xfffe);
-		ROW1(&t, "entry.guest.v86-limit", FAILS_GUEST, LIMIT_OF(reg), '=', 0x1ffff);
-		ROW1(&t, "entry.guest.v86-limit", FAILS_GUEST, LIMIT_OF(reg), '=', 0xffffffff);
+		ROW1(t, "entry.guest.v86-base", FAILS_GUEST, BASE_OF(reg), '^', 0x10);
+		ROW1(t, "entry.guest.v86-base", FAILS_GUEST, BASE_OF(reg), '|', 1);
+		ROW1(t, "entry.guest.v86-base", FAILS_GUEST, SELECTOR_OF(reg), '^', 0x100);
+		ROW2(t, "entry.guest.v86-base", ENTERS, SELECTOR_OF(reg), '=', 0xffff, BASE_OF(reg), '=', 0xffff0);
+		ROW1(t, "entry.guest.v86-limit", FAILS_GUEST, LIMIT_OF(reg), '=', 0xfffe);
+		ROW1(t, "entry.guest.v86-limit", FAILS_GUEST, LIMIT_OF(reg), '=', 0x1ffff);
+		ROW1(t, "entry.guest.v86-limit", FAILS_GUEST, LIMIT_OF(reg), '=', 0xffffffff);
 		for (u32 bit = 0; bit < 32; bit++)
-			ROW1(&t, "entry.guest.v86-rights", FAILS_GUEST, RIGHTS_OF(reg), '^', 1u << bit);
+			ROW1(t, "entry.guest.v86-rights", FAILS_GUEST, RIGHTS_OF(reg), '^', 1u << bit);
 	}
-	entry_done(&t);
 }
 
 /* --- Unrestricted guests --- */
 
-TEST(entry, guest_unrestricted, .sdm = SECTION, .needs = TIMER, .opt = OPT_ept | OPT_unrestricted,
-     .rules = "entry.guest.cs-type-unrestricted entry.guest.cs-dpl-data entry.guest.ss-rpl-unrestricted "
-	      "entry.guest.ss-dpl-zero entry.guest.data-dpl-unrestricted")
+ENTRY_OF(guest_unrestricted, OPT_ept | OPT_unrestricted, NULL, .sdm = SECTION, .needs = TIMER,
+	 .opt = OPT_ept | OPT_unrestricted,
+	 .rules = "entry.guest.cs-type-unrestricted entry.guest.cs-dpl-data entry.guest.ss-rpl-unrestricted "
+		  "entry.guest.ss-dpl-zero entry.guest.data-dpl-unrestricted")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, OPT_ept | OPT_unrestricted, NULL))
-		return;
 	for (u32 type = 0; type < 16; type++)
-		ROW1(&t, "entry.guest.cs-type-unrestricted", type == 3 || (type & 9) == 9 ? ENTERS : FAILS_GUEST,
+		ROW1(t, "entry.guest.cs-type-unrestricted", type == 3 || (type & 9) == 9 ? ENTERS : FAILS_GUEST,
 		     RIGHTS_OF(REG_CS), '=', with_type(REG_CS, type));
 	for (u32 n = 1; n < 4; n++) {
-		ROW1(&t, "entry.guest.cs-dpl-data", FAILS_GUEST, RIGHTS_OF(REG_CS), '=', with_type(REG_CS, 3) | n << 5);
-		ROW1(&t, "entry.guest.ss-rpl-unrestricted", ENTERS, SELECTOR_OF(REG_SS), '|', n);
-		ROW1(&t, "entry.guest.ss-rpl-unrestricted", ENTERS, SELECTOR_OF(REG_CS), '|', n);
-		ROW2(&t, "entry.guest.ss-dpl-zero", FAILS_GUEST, RIGHTS_OF(REG_CS), '=', with_type(REG_CS, 3),
+		ROW1(t, "entry.guest.cs-dpl-data", FAILS_GUEST, RIGHTS_OF(REG_CS), '=', with_type(REG_CS, 3) | n << 5);
+		ROW1(t, "entry.guest.ss-rpl-unrestricted", ENTERS, SELECTOR_OF(REG_SS), '|', n);
+		ROW1(t, "entry.guest.ss-rpl-unrestricted", ENTERS, SELECTOR_OF(REG_CS), '|', n);
+		ROW2(t, "entry.guest.ss-dpl-zero", FAILS_GUEST, RIGHTS_OF(REG_CS), '=', with_type(REG_CS, 3),
 		     RIGHTS_OF(REG_SS), '|', n << 5);
-		ROW1(&t, "entry.guest.data-dpl-unrestricted", ENTERS, SELECTOR_OF(REG_DS), '|', n);
-		ROW1(&t, "entry.guest.data-dpl-unrestricted", ENTERS, SELECTOR_OF(REG_GS), '|', n);
+		ROW1(t, "entry.guest.data-dpl-unrestricted", ENTERS, SELECTOR_OF(REG_DS), '|', n);
+		ROW1(t, "entry.guest.data-dpl-unrestricted", ENTERS, SELECTOR_OF(REG_GS), '|', n);
 	}
-	entry_done(&t);
 }
 
-TEST(entry, guest_real, .sdm = SECTION, .needs = TIMER, .opt = OPT_ept | OPT_unrestricted,
-     .rules = "entry.guest.ss-dpl-zero entry.guest.cs-type-unrestricted entry.guest.cr0-unrestricted")
+ENTRY_OF(guest_real, OPT_ept | OPT_unrestricted, shape_real, .sdm = SECTION, .needs = TIMER,
+	 .opt = OPT_ept | OPT_unrestricted,
+	 .rules = "entry.guest.ss-dpl-zero entry.guest.cs-type-unrestricted entry.guest.cr0-unrestricted")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, OPT_ept | OPT_unrestricted, shape_real))
-		return;
-	ROW_AS_IS(&t, "entry.guest.cr0-unrestricted", ENTERS);
+	ROW_AS_IS(t, "entry.guest.cr0-unrestricted", ENTERS);
 	for (u32 n = 1; n < 4; n++)
-		ROW2(&t, "entry.guest.ss-dpl-zero", FAILS_GUEST, RIGHTS_OF(REG_SS), '|', n << 5, RIGHTS_OF(REG_CS), '|',
+		ROW2(t, "entry.guest.ss-dpl-zero", FAILS_GUEST, RIGHTS_OF(REG_SS), '|', n << 5, RIGHTS_OF(REG_CS), '|',
 		     n << 5);
-	ROW1(&t, "entry.guest.cs-type-unrestricted", ENTERS, RIGHTS_OF(REG_CS), '=', with_type(REG_CS, 3));
+	ROW1(t, "entry.guest.cs-type-unrestricted", ENTERS, RIGHTS_OF(REG_CS), '=', with_type(REG_CS, 3));
 	/* Big real mode */
-	ROW2(&t, "entry.guest.cr0-unrestricted", ENTERS, LIMIT_OF(REG_DS), '=', 0xffffffff, RIGHTS_OF(REG_DS), '=',
+	ROW2(t, "entry.guest.cr0-unrestricted", ENTERS, LIMIT_OF(REG_DS), '=', 0xffffffff, RIGHTS_OF(REG_DS), '=',
 	     AR_DATA32);
-	entry_done(&t);
 }
 
 #ifdef __x86_64__

@@ -34,41 +34,30 @@ enum { ACTIVE, HLT, SHUTDOWN, WAIT_SIPI };
 #define PENDING_BS 0x4000u
 #define PENDING_ENABLED 0x1000u
 
-TEST(entry, guest_activity, .sdm = STATE, .needs = TIMER,
-     .rules = "entry.guest.activity-range entry.guest.activity-supported")
+ENTRY(guest_activity, .sdm = STATE, .needs = TIMER,
+      .rules = "entry.guest.activity-range entry.guest.activity-supported")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 n = 4; n < 8; n++)
-		ROW(&t, "entry.guest.activity-range", FAILS_GUEST, ACTIVITY(n));
+		ROW(t, "entry.guest.activity-range", FAILS_GUEST, ACTIVITY(n));
 	for (u32 bit = 3; bit < 32; bit++)
-		ROW(&t, "entry.guest.activity-range", FAILS_GUEST, ACTIVITY(1u << bit));
+		ROW(t, "entry.guest.activity-range", FAILS_GUEST, ACTIVITY(1u << bit));
 	/* What isn't offered. Where it is, wait-for-SIPI would last until one comes. */
-	ROW(&t, "entry.guest.activity-supported", ENTERS, ACTIVITY(ACTIVE));
+	ROW(t, "entry.guest.activity-supported", ENTERS, ACTIVITY(ACTIVE));
 	for (u32 n = HLT; n <= WAIT_SIPI; n++)
 		if (!(vmx_caps.misc >> (5 + n) & 1))
-			ROW(&t, "entry.guest.activity-supported", FAILS_GUEST, ACTIVITY(n));
+			ROW(t, "entry.guest.activity-supported", FAILS_GUEST, ACTIVITY(n));
 	if (vmx_caps.misc >> (5 + HLT) & 1)
-		ROW(&t, "entry.guest.activity-supported", ENTERS, ACTIVITY(HLT));
-	entry_done(&t);
+		ROW(t, "entry.guest.activity-supported", ENTERS, ACTIVITY(HLT));
 }
 
-TEST(entry, guest_hlt, .sdm = STATE, .needs = TIMER "; activity state HLT", .rules = "entry.guest.activity-blocking")
+ENTRY(guest_hlt, .sdm = STATE, .needs = TIMER "; activity state HLT", .rules = "entry.guest.activity-blocking")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.guest.activity-blocking", ENTERS, ACTIVITY(HLT));
-	ROW(&t, "entry.guest.activity-blocking", FAILS_GUEST, ACTIVITY(HLT), BLOCKED(BY_MOV_SS));
-	ROW(&t, "entry.guest.activity-blocking", FAILS_GUEST, ACTIVITY(HLT), BLOCKED(BY_STI), IF_ON);
-	entry_done(&t);
+	ROW(t, "entry.guest.activity-blocking", ENTERS, ACTIVITY(HLT));
+	ROW(t, "entry.guest.activity-blocking", FAILS_GUEST, ACTIVITY(HLT), BLOCKED(BY_MOV_SS));
+	ROW(t, "entry.guest.activity-blocking", FAILS_GUEST, ACTIVITY(HLT), BLOCKED(BY_STI), IF_ON);
 }
 
-TEST(entry, guest_hlt_event, .sdm = STATE, .needs = TIMER "; activity state HLT",
-     .rules = "entry.guest.activity-hlt-event")
+ENTRY(guest_hlt_event, .sdm = STATE, .needs = TIMER "; activity state HLT", .rules = "entry.guest.activity-hlt-event")
 {
 	static const struct {
 		u32 event, end;
@@ -79,97 +68,66 @@ TEST(entry, guest_hlt_event, .sdm = STATE, .needs = TIMER "; activity state HLT"
 		{ SOFTWARE_INT | 0x20, FAILS_GUEST }, { 0x600 | VEC_BP, FAILS_GUEST },
 		{ 0x500 | VEC_DB, FAILS_GUEST },
 	};
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 i = 0; i < ARRAY_SIZE(events); i++)
-		ROW(&t, "entry.guest.activity-hlt-event", events[i].end, ACTIVITY(HLT), INJECT(events[i].event), IF_ON,
+		ROW(t, "entry.guest.activity-hlt-event", events[i].end, ACTIVITY(HLT), INJECT(events[i].event), IF_ON,
 		    LENGTH_2);
-	entry_done(&t);
 }
 
-TEST(entry, guest_hlt_user, .sdm = STATE, .needs = TIMER "; activity state HLT",
-     .rules = "entry.guest.activity-hlt-dpl")
+ENTRY_OF(guest_hlt_user, 0, shape_user, .sdm = STATE, .needs = TIMER "; activity state HLT",
+	 .rules = "entry.guest.activity-hlt-dpl")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, shape_user))
-		return;
-	ROW(&t, "entry.guest.activity-hlt-dpl", FAILS_GUEST, ACTIVITY(HLT));
-	entry_done(&t);
+	ROW(t, "entry.guest.activity-hlt-dpl", FAILS_GUEST, ACTIVITY(HLT));
 }
 
-TEST(entry, guest_blocking, .sdm = STATE, .needs = TIMER,
-     .rules = "entry.guest.blocking-reserved entry.guest.blocking-both entry.guest.blocking-sti-if "
-	      "entry.guest.blocking-smi "
-	      "entry.guest.blocking-interrupt entry.guest.blocking-nmi-mov-ss")
+ENTRY(guest_blocking, .sdm = STATE, .needs = TIMER,
+      .rules = "entry.guest.blocking-reserved entry.guest.blocking-both entry.guest.blocking-sti-if "
+	       "entry.guest.blocking-smi "
+	       "entry.guest.blocking-interrupt entry.guest.blocking-nmi-mov-ss")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	/* 4: enclave interruption, where there is SGX. */
 	for (u32 bit = 5; bit < 32; bit++)
-		ROW(&t, "entry.guest.blocking-reserved", FAILS_GUEST, BLOCKED(1u << bit));
-	ROW(&t, "entry.guest.blocking-both", FAILS_GUEST, BLOCKED(BY_STI | BY_MOV_SS), IF_ON);
-	ROW(&t, "entry.guest.blocking-both", ENTERS, BLOCKED(BY_MOV_SS), IF_ON);
-	ROW(&t, "entry.guest.blocking-both", ENTERS, BLOCKED(BY_MOV_SS));
-	ROW(&t, "entry.guest.blocking-sti-if", FAILS_GUEST, BLOCKED(BY_STI));
-	ROW(&t, "entry.guest.blocking-sti-if", ENTERS, BLOCKED(BY_STI), IF_ON);
-	ROW(&t, "entry.guest.blocking-smi", FAILS_GUEST, BLOCKED(BY_SMI));
-	ROW(&t, "entry.guest.blocking-interrupt", FAILS_GUEST, BLOCKED(BY_STI), IF_ON, INJECT(EXTERNAL | 0x20));
-	ROW(&t, "entry.guest.blocking-interrupt", FAILS_GUEST, BLOCKED(BY_MOV_SS), IF_ON, INJECT(EXTERNAL | 0x20));
-	ROW(&t, "entry.guest.blocking-interrupt", ENTERS, IF_ON, INJECT(EXTERNAL | 0x20));
-	ROW(&t, "entry.guest.blocking-nmi-mov-ss", FAILS_GUEST, BLOCKED(BY_MOV_SS), INJECT(NMI | VEC_NMI));
-	ROW(&t, "entry.guest.blocking-nmi-mov-ss", ENTERS, BLOCKED(BY_MOV_SS), INJECT(EXCEPTION | VEC_UD));
-	entry_done(&t);
+		ROW(t, "entry.guest.blocking-reserved", FAILS_GUEST, BLOCKED(1u << bit));
+	ROW(t, "entry.guest.blocking-both", FAILS_GUEST, BLOCKED(BY_STI | BY_MOV_SS), IF_ON);
+	ROW(t, "entry.guest.blocking-both", ENTERS, BLOCKED(BY_MOV_SS), IF_ON);
+	ROW(t, "entry.guest.blocking-both", ENTERS, BLOCKED(BY_MOV_SS));
+	ROW(t, "entry.guest.blocking-sti-if", FAILS_GUEST, BLOCKED(BY_STI));
+	ROW(t, "entry.guest.blocking-sti-if", ENTERS, BLOCKED(BY_STI), IF_ON);
+	ROW(t, "entry.guest.blocking-smi", FAILS_GUEST, BLOCKED(BY_SMI));
+	ROW(t, "entry.guest.blocking-interrupt", FAILS_GUEST, BLOCKED(BY_STI), IF_ON, INJECT(EXTERNAL | 0x20));
+	ROW(t, "entry.guest.blocking-interrupt", FAILS_GUEST, BLOCKED(BY_MOV_SS), IF_ON, INJECT(EXTERNAL | 0x20));
+	ROW(t, "entry.guest.blocking-interrupt", ENTERS, IF_ON, INJECT(EXTERNAL | 0x20));
+	ROW(t, "entry.guest.blocking-nmi-mov-ss", FAILS_GUEST, BLOCKED(BY_MOV_SS), INJECT(NMI | VEC_NMI));
+	ROW(t, "entry.guest.blocking-nmi-mov-ss", ENTERS, BLOCKED(BY_MOV_SS), INJECT(EXCEPTION | VEC_UD));
 }
 
-TEST(entry, guest_blocking_virtual, .sdm = STATE, .needs = TIMER "; NMI exiting; virtual NMIs",
-     .rules = "entry.guest.blocking-virtual-nmi")
+ENTRY(guest_blocking_virtual, .sdm = STATE, .needs = TIMER "; NMI exiting; virtual NMIs",
+      .rules = "entry.guest.blocking-virtual-nmi")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite_bits(VMCS_pin_based_controls, 0, PIN_nmi_exiting | PIN_virtual_nmis);
-	ROW(&t, "entry.guest.blocking-virtual-nmi", FAILS_GUEST, BLOCKED(BY_NMI), INJECT(NMI | VEC_NMI));
-	ROW(&t, "entry.guest.blocking-virtual-nmi", ENTERS, BLOCKED(BY_NMI));
-	ROW(&t, "entry.guest.blocking-virtual-nmi", ENTERS, INJECT(NMI | VEC_NMI));
-	ROW(&t, "entry.guest.blocking-virtual-nmi", ENTERS, BLOCKED(BY_NMI), INJECT(EXCEPTION | VEC_UD));
-	entry_done(&t);
+	ROW(t, "entry.guest.blocking-virtual-nmi", FAILS_GUEST, BLOCKED(BY_NMI), INJECT(NMI | VEC_NMI));
+	ROW(t, "entry.guest.blocking-virtual-nmi", ENTERS, BLOCKED(BY_NMI));
+	ROW(t, "entry.guest.blocking-virtual-nmi", ENTERS, INJECT(NMI | VEC_NMI));
+	ROW(t, "entry.guest.blocking-virtual-nmi", ENTERS, BLOCKED(BY_NMI), INJECT(EXCEPTION | VEC_UD));
 }
 
-TEST(entry, guest_pending, .sdm = STATE, .needs = TIMER,
-     .rules = "entry.guest.pending-reserved entry.guest.pending-free")
+ENTRY(guest_pending, .sdm = STATE, .needs = TIMER, .rules = "entry.guest.pending-reserved entry.guest.pending-free")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	/* 3:0 breakpoints, 11 bus lock, 12 enabled breakpoint, 14 single step, 16 RTM */
 	for (u32 bit = 4; bit < 32; bit++)
 		if (bit != 11 && bit != 12 && bit != 14 && bit != 16)
-			ROW(&t, "entry.guest.pending-reserved", FAILS_GUEST,
+			ROW(t, "entry.guest.pending-reserved", FAILS_GUEST,
 			    SET(guest_pending_debug_exceptions, 1ull << bit));
-	ROW(&t, "entry.guest.pending-reserved", ENTERS, SET(guest_pending_debug_exceptions, PENDING_ENABLED | 0xf));
-	ROW(&t, "entry.guest.pending-free", ENTERS, SET(guest_pending_debug_exceptions, PENDING_BS));
-	ROW(&t, "entry.guest.pending-free", ENTERS, ADD(guest_rflags, RFLAGS_TF));
-	entry_done(&t);
+	ROW(t, "entry.guest.pending-reserved", ENTERS, SET(guest_pending_debug_exceptions, PENDING_ENABLED | 0xf));
+	ROW(t, "entry.guest.pending-free", ENTERS, SET(guest_pending_debug_exceptions, PENDING_BS));
+	ROW(t, "entry.guest.pending-free", ENTERS, ADD(guest_rflags, RFLAGS_TF));
 }
 
 #ifdef __x86_64__
-TEST(entry, guest_pending_high, .sdm = STATE, .needs = TIMER, .flags = TEST_AMD64,
-     .rules = "entry.guest.pending-reserved")
+ENTRY(guest_pending_high, .sdm = STATE, .needs = TIMER, .flags = TEST_AMD64, .rules = "entry.guest.pending-reserved")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	for (u32 bit = 32; bit < 64; bit++)
-		ROW(&t, "entry.guest.pending-reserved", FAILS_GUEST, SET(guest_pending_debug_exceptions, 1ull << bit));
-	entry_done(&t);
+		ROW(t, "entry.guest.pending-reserved", FAILS_GUEST, SET(guest_pending_debug_exceptions, 1ull << bit));
 }
 #endif
 
@@ -196,66 +154,47 @@ static void rows_step(struct entry *t, u32 blocked, u32 activity)
 	}
 }
 
-TEST(entry, guest_pending_step, .sdm = STATE, .needs = TIMER "; load debug controls",
-     .rules = "entry.guest.pending-bs-set entry.guest.pending-bs-clear")
+ENTRY(guest_pending_step, .sdm = STATE, .needs = TIMER "; load debug controls",
+      .rules = "entry.guest.pending-bs-set entry.guest.pending-bs-clear")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite_bits(VMCS_vm_entry_controls, 0, VMENTRY_load_debug_controls);
-	rows_step(&t, BY_MOV_SS, ACTIVE);
-	rows_step(&t, BY_STI, ACTIVE);
-	entry_done(&t);
+	rows_step(t, BY_MOV_SS, ACTIVE);
+	rows_step(t, BY_STI, ACTIVE);
 }
 
-TEST(entry, guest_pending_step_hlt, .sdm = STATE, .needs = TIMER "; load debug controls; activity state HLT",
-     .rules = "entry.guest.pending-bs-set entry.guest.pending-bs-clear")
+ENTRY(guest_pending_step_hlt, .sdm = STATE, .needs = TIMER "; load debug controls; activity state HLT",
+      .rules = "entry.guest.pending-bs-set entry.guest.pending-bs-clear")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	vmwrite_bits(VMCS_vm_entry_controls, 0, VMENTRY_load_debug_controls);
-	rows_step(&t, 0, HLT);
-	entry_done(&t);
+	rows_step(t, 0, HLT);
 }
 
-TEST(entry, guest_link, .sdm = STATE, .needs = TIMER,
-     .rules = "entry.guest.link-aligned entry.guest.link-width entry.guest.link-revision entry.guest.link-shadow")
+ENTRY(guest_link, .sdm = STATE, .needs = TIMER,
+      .rules = "entry.guest.link-aligned entry.guest.link-width entry.guest.link-revision entry.guest.link-shadow")
 {
 	u64 page = (ulong)page_alloc();
 	volatile u32 *revision = (volatile u32 *)(ulong)page;
 	u32 right = (u32)vmx_caps.basic & 0x7fffffff;
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
 	*revision = right;
 	for (u32 bit = 0; bit < 12; bit++)
-		ROW(&t, "entry.guest.link-aligned", FAILS_LINK, SET(vmcs_link_pointer, page | 1u << bit));
+		ROW(t, "entry.guest.link-aligned", FAILS_LINK, SET(vmcs_link_pointer, page | 1u << bit));
 	for (u32 bit = entry_address_bits(); bit < 64; bit++)
-		ROW(&t, "entry.guest.link-width", FAILS_LINK, SET(vmcs_link_pointer, page | 1ull << bit));
-	ROW(&t, "entry.guest.link-aligned", ENTERS, SET(vmcs_link_pointer, page));
-	ROW(&t, "entry.guest.link-aligned", ENTERS, SET(vmcs_link_pointer, ~0ull));
+		ROW(t, "entry.guest.link-width", FAILS_LINK, SET(vmcs_link_pointer, page | 1ull << bit));
+	ROW(t, "entry.guest.link-aligned", ENTERS, SET(vmcs_link_pointer, page));
+	ROW(t, "entry.guest.link-aligned", ENTERS, SET(vmcs_link_pointer, ~0ull));
 	for (u32 bit = 0; bit < 31; bit++) {
 		*revision = right ^ 1u << bit;
-		ROW(&t, "entry.guest.link-revision", FAILS_LINK, SET(vmcs_link_pointer, page));
+		ROW(t, "entry.guest.link-revision", FAILS_LINK, SET(vmcs_link_pointer, page));
 	}
 	/* VMCS shadowing is off. */
 	*revision = right | 0x80000000;
-	ROW(&t, "entry.guest.link-shadow", FAILS_LINK, SET(vmcs_link_pointer, page));
-	entry_done(&t);
+	ROW(t, "entry.guest.link-shadow", FAILS_LINK, SET(vmcs_link_pointer, page));
 }
 
-TEST(entry, guest_link_current, .sdm = STATE, .needs = TIMER, .rules = "entry.guest.link-current")
+ENTRY(guest_link_current, .sdm = STATE, .needs = TIMER, .rules = "entry.guest.link-current")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, 0, NULL))
-		return;
-	ROW(&t, "entry.guest.link-current", FAILS_LINK, SET(vmcs_link_pointer, t.v.vmcs_pa));
-	entry_done(&t);
+	ROW(t, "entry.guest.link-current", FAILS_LINK, SET(vmcs_link_pointer, t->v.vmcs_pa));
 }
 
 /* --- PDPTEs --- */
@@ -264,13 +203,9 @@ TEST(entry, guest_link_current, .sdm = STATE, .needs = TIMER, .rules = "entry.gu
 /* 2:1 and 8:5 */
 #define PDPTE_RESERVED 0x1e6u
 
-TEST(entry, guest_pdpte_vmcs, .sdm = PDPTES, .needs = TIMER, .opt = OPT_ept,
-     .rules = "entry.guest.pdpte-reserved entry.guest.pdpte-vmcs entry.guest.pdpte-absent")
+ENTRY_OF(guest_pdpte_vmcs, OPT_ept, shape_32, .sdm = PDPTES, .needs = TIMER, .opt = OPT_ept,
+	 .rules = "entry.guest.pdpte-reserved entry.guest.pdpte-vmcs entry.guest.pdpte-absent")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, OPT_ept, shape_32))
-		return;
 	for (u32 field = VMCS_guest_pdpte0; field <= VMCS_guest_pdpte3; field += 2) {
 		for (u32 bit = 1; bit < 64; bit++) {
 			bool reserved = bit >= entry_address_bits() || PDPTE_RESERVED >> (bit & 31) & (bit < 32);
@@ -278,24 +213,20 @@ TEST(entry, guest_pdpte_vmcs, .sdm = PDPTES, .needs = TIMER, .opt = OPT_ept,
 			const struct entry_change absent[] = { { field, '=', 1ull << bit }, { 0, 0, 0 } };
 
 			if (reserved) {
-				entry_row(&t, WHERE("entry.guest.pdpte-vmcs"), FAILS_PDPTE, present);
-				entry_row(&t, WHERE("entry.guest.pdpte-absent"), ENTERS, absent);
+				entry_row(t, WHERE("entry.guest.pdpte-vmcs"), FAILS_PDPTE, present);
+				entry_row(t, WHERE("entry.guest.pdpte-absent"), ENTERS, absent);
 			} else if (bit >= 9) {
-				entry_row(&t, WHERE("entry.guest.pdpte-reserved"), ENTERS, present);
+				entry_row(t, WHERE("entry.guest.pdpte-reserved"), ENTERS, present);
 			}
 		}
 	}
-	entry_done(&t);
 }
 
-TEST(entry, guest_pdpte_memory, .sdm = PDPTES, .needs = TIMER,
-     .rules = "entry.guest.pdpte-reserved entry.guest.pdpte-memory entry.guest.pdpte-absent")
+ENTRY_OF(guest_pdpte_memory, 0, shape_32, .sdm = PDPTES, .needs = TIMER,
+	 .rules = "entry.guest.pdpte-reserved entry.guest.pdpte-memory entry.guest.pdpte-absent")
 {
 	u64 *table = page_alloc();
-	struct entry t;
 
-	if (!entry_begin(&t, c, 0, shape_32))
-		return;
 	for (u32 i = 0; i < 4; i++) {
 		const u64 *real = (const u64 *)(ulong)vmread(VMCS_guest_cr3);
 
@@ -306,26 +237,20 @@ TEST(entry, guest_pdpte_memory, .sdm = PDPTES, .needs = TIMER,
 				table[k] = real[k];
 			table[i] = 1 | 1ull << bit;
 			if (reserved)
-				ROW(&t, "entry.guest.pdpte-memory", FAILS_PDPTE, SET(guest_cr3, (ulong)table));
+				ROW(t, "entry.guest.pdpte-memory", FAILS_PDPTE, SET(guest_cr3, (ulong)table));
 			else if (bit >= 9)
-				ROW(&t, "entry.guest.pdpte-reserved", ENTERS, SET(guest_cr3, (ulong)table));
+				ROW(t, "entry.guest.pdpte-reserved", ENTERS, SET(guest_cr3, (ulong)table));
 			table[i] &= ~1ull;
 			if (reserved)
-				ROW(&t, "entry.guest.pdpte-absent", ENTERS, SET(guest_cr3, (ulong)table));
+				ROW(t, "entry.guest.pdpte-absent", ENTERS, SET(guest_cr3, (ulong)table));
 		}
 	}
-	entry_done(&t);
 }
 
 #ifdef __x86_64__
-TEST(entry, guest_pdpte_unused, .sdm = PDPTES, .needs = TIMER, .opt = OPT_ept, .flags = TEST_AMD64,
-     .rules = "entry.guest.pdpte-unused")
+ENTRY_OF(guest_pdpte_unused, OPT_ept, NULL, .sdm = PDPTES, .needs = TIMER, .opt = OPT_ept, .flags = TEST_AMD64,
+	 .rules = "entry.guest.pdpte-unused")
 {
-	struct entry t;
-
-	if (!entry_begin(&t, c, OPT_ept, NULL))
-		return;
-	ROW(&t, "entry.guest.pdpte-unused", ENTERS, SET(guest_pdpte0, ~0ull), SET(guest_pdpte3, ~0ull));
-	entry_done(&t);
+	ROW(t, "entry.guest.pdpte-unused", ENTERS, SET(guest_pdpte0, ~0ull), SET(guest_pdpte3, ~0ull));
 }
 #endif

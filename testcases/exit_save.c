@@ -49,6 +49,8 @@ static void end(struct snippet *s)
 	judge_done();
 }
 
+#define SAVES(name_, ...) TEST_WITH(exit, name_, struct snippet, s, begin(s, c), end(s), __VA_ARGS__)
+
 /* L2 executes these bytes with this accumulator. */
 static void change(struct snippet *s, const char *bytes, size_t length, ulong ax)
 {
@@ -82,39 +84,32 @@ static void begin_msr(struct snippet *s, struct cpu *c, u32 vmexit)
 	vmwrite(VMCS_msr_bitmap_address, (ulong)page_alloc());
 }
 
-TEST(exit, save_registers, .sdm = REGISTERS, .rules = "exit.save.control-registers")
+SAVES(save_registers, .sdm = REGISTERS, .rules = "exit.save.control-registers")
 {
 	const u64 cr0 = read_cr0(), cr4 = read_cr4();
 	void *root = page_alloc();
-	struct snippet s;
 
-	begin(&s, c);
-	change(&s, MOV_CR0_AX, (ulong)cr0 ^ CR0_TS);
+	change(s, MOV_CR0_AX, (ulong)cr0 ^ CR0_TS);
 	JUDGE("exit.save.control-registers", vmread(VMCS_guest_cr0), cr0 ^ CR0_TS);
-	change(&s, MOV_CR4_AX, (ulong)cr4 ^ CR4_DE);
+	change(s, MOV_CR4_AX, (ulong)cr4 ^ CR4_DE);
 	JUDGE("exit.save.control-registers", vmread(VMCS_guest_cr4), cr4 ^ CR4_DE);
 	/* The first CPUs with VMX let no guest load CR3 by itself. */
 	if (!(vmread(VMCS_primary_proc_based_controls) & PROC_cr3_load_exiting)) {
-		memcpy(root, (void *)(ulong)s.v.l2_root, sizeof(ulong) == 8 ? PAGE_SIZE : 32);
-		change(&s, MOV_CR3_AX, (ulong)root);
+		memcpy(root, (void *)(ulong)s->v.l2_root, sizeof(ulong) == 8 ? PAGE_SIZE : 32);
+		change(s, MOV_CR3_AX, (ulong)root);
 		JUDGE("exit.save.control-registers", vmread(VMCS_guest_cr3), (ulong)root);
 	}
-	end(&s);
 }
 
-TEST(exit, save_debug, .sdm = REGISTERS, .needs = "save debug controls", .rules = "exit.save.dr7")
+SAVES(save_debug, .sdm = REGISTERS, .needs = "save debug controls", .rules = "exit.save.dr7")
 {
-	struct snippet s;
-
-	begin(&s, c);
-	s.v.ctl[CTL_VMEXIT] |= VMEXIT_save_debug_controls;
-	s.v.ctl[CTL_VMENTRY] |= VMENTRY_load_debug_controls;
-	vcpu_write_controls(&s.v);
-	change(&s, MOV_DR7_AX, DR7_FIXED | DR7_RW0);
+	s->v.ctl[CTL_VMEXIT] |= VMEXIT_save_debug_controls;
+	s->v.ctl[CTL_VMENTRY] |= VMENTRY_load_debug_controls;
+	vcpu_write_controls(&s->v);
+	change(s, MOV_DR7_AX, DR7_FIXED | DR7_RW0);
 	JUDGE("exit.save.dr7", vmread(VMCS_guest_dr7), DR7_FIXED | DR7_RW0);
-	change(&s, MOV_DR7_AX, DR7_FIXED);
+	change(s, MOV_DR7_AX, DR7_FIXED);
 	JUDGE("exit.save.dr7", vmread(VMCS_guest_dr7), DR7_FIXED);
-	end(&s);
 }
 
 TEST(exit, save_sysenter, .sdm = REGISTERS, .needs = "use MSR bitmaps", .rules = "exit.save.sysenter")
@@ -167,71 +162,61 @@ TEST(exit, save_efer, .sdm = REGISTERS, .needs = "use MSR bitmaps; save IA32_EFE
 	end(&s);
 }
 
-TEST(exit, save_segments, .sdm = SEGMENTS, .rules = "exit.save.segments exit.save.unusable")
+SAVES(save_segments, .sdm = SEGMENTS, .rules = "exit.save.segments exit.save.unusable")
 {
 	struct table_reg *table;
-	struct snippet s;
 
-	begin(&s, c);
-	change(&s, MOV_GS_AX, SEL_USER_DATA);
+	change(s, MOV_GS_AX, SEL_USER_DATA);
 	JUDGE("exit.save.segments", vmread(VMCS_guest_gs_selector), SEL_USER_DATA);
 	JUDGE("exit.save.segments", vmread(VMCS_guest_gs_access_rights) & ~1ull, (AR_DATA32 | 0x60) & ~1ull);
 	JUDGE("exit.save.segments", vmread(VMCS_guest_gs_base), 0);
 	JUDGE("exit.save.segments", vmread(VMCS_guest_gs_limit), 0xffffffff);
-	table = (struct table_reg *)s.data;
-	*table = (struct table_reg){ 0x1234, (ulong)s.code };
-	change(&s, LGDT_AX, (ulong)table);
+	table = (struct table_reg *)s->data;
+	*table = (struct table_reg){ 0x1234, (ulong)s->code };
+	change(s, LGDT_AX, (ulong)table);
 	JUDGE("exit.save.segments", vmread(VMCS_guest_gdtr_limit), 0x1234);
-	JUDGE("exit.save.segments", vmread(VMCS_guest_gdtr_base), (ulong)s.code);
+	JUDGE("exit.save.segments", vmread(VMCS_guest_gdtr_base), (ulong)s->code);
 	vmwrite(VMCS_guest_gdtr_base, (ulong)c->gdt);
-	*table = (struct table_reg){ 0x2345, (ulong)s.data };
-	change(&s, LIDT_AX, (ulong)table);
+	*table = (struct table_reg){ 0x2345, (ulong)s->data };
+	change(s, LIDT_AX, (ulong)table);
 	JUDGE("exit.save.segments", vmread(VMCS_guest_idtr_limit), 0x2345);
-	JUDGE("exit.save.segments", vmread(VMCS_guest_idtr_base), (ulong)s.data);
-	change(&s, MOV_ES_AX, 0);
+	JUDGE("exit.save.segments", vmread(VMCS_guest_idtr_base), (ulong)s->data);
+	change(s, MOV_ES_AX, 0);
 	JUDGE("exit.save.segments", vmread(VMCS_guest_es_selector), 0);
 	JUDGE("exit.save.unusable", vmread(VMCS_guest_es_access_rights) & AR_UNUSABLE, AR_UNUSABLE);
-	change(&s, MOV_FS_AX, 3);
+	change(s, MOV_FS_AX, 3);
 	JUDGE("exit.save.segments", vmread(VMCS_guest_fs_selector), 3);
 	JUDGE("exit.save.unusable", vmread(VMCS_guest_fs_access_rights) & AR_UNUSABLE, AR_UNUSABLE);
-	change(&s, LLDT_AX, 0);
+	change(s, LLDT_AX, 0);
 	JUDGE("exit.save.unusable", vmread(VMCS_guest_ldtr_access_rights) & AR_UNUSABLE, AR_UNUSABLE);
-	end(&s);
 }
 
-TEST(exit, save_blocking, .sdm = NON_REGISTER, .rules = "exit.save.blocking-sti-mov-ss")
+SAVES(save_blocking, .sdm = NON_REGISTER, .rules = "exit.save.blocking-sti-mov-ss")
 {
-	struct snippet s;
-
-	begin(&s, c);
-	change(&s, STI, 0);
+	change(s, STI, 0);
 	JUDGE("exit.save.blocking-sti-mov-ss", vmread(VMCS_guest_interruptibility_state), BLOCKED_STI);
-	change(&s, MOV_SS_AX, SEL_DATA);
+	change(s, MOV_SS_AX, SEL_DATA);
 	JUDGE("exit.save.blocking-sti-mov-ss", vmread(VMCS_guest_interruptibility_state), BLOCKED_MOV_SS);
-	change(&s, MOV_SS_AX_NOP, SEL_DATA);
+	change(s, MOV_SS_AX_NOP, SEL_DATA);
 	JUDGE("exit.save.blocking-sti-mov-ss", vmread(VMCS_guest_interruptibility_state), 0);
-	end(&s);
 }
 
-TEST(exit, save_timer, .sdm = NON_REGISTER, .needs = "activate VMX-preemption timer; save VMX-preemption timer value",
-     .rules = "exit.save.timer")
+SAVES(save_timer, .sdm = NON_REGISTER, .needs = "activate VMX-preemption timer; save VMX-preemption timer value",
+      .rules = "exit.save.timer")
 {
 	const u32 start = 0x40000000;
-	struct snippet s;
 	u64 left;
 
-	begin(&s, c);
-	s.v.ctl[CTL_PIN] |= PIN_activate_preemption_timer;
-	s.v.ctl[CTL_VMEXIT] |= VMEXIT_save_preemption_timer;
-	vcpu_write_controls(&s.v);
+	s->v.ctl[CTL_PIN] |= PIN_activate_preemption_timer;
+	s->v.ctl[CTL_VMEXIT] |= VMEXIT_save_preemption_timer;
+	vcpu_write_controls(&s->v);
 	vmwrite(VMCS_preemption_timer_value, start);
-	change(&s, LOOP, 0);
+	change(s, LOOP, 0);
 	left = vmread(VMCS_preemption_timer_value);
 	JUDGE("exit.save.timer", left < start && left > 0, true);
-	s.v.ctl[CTL_VMEXIT] &= ~(u32)VMEXIT_save_preemption_timer;
-	vcpu_write_controls(&s.v);
+	s->v.ctl[CTL_VMEXIT] &= ~(u32)VMEXIT_save_preemption_timer;
+	vcpu_write_controls(&s->v);
 	vmwrite(VMCS_preemption_timer_value, start);
-	change(&s, LOOP, 0);
+	change(s, LOOP, 0);
 	JUDGE("exit.save.timer", vmread(VMCS_preemption_timer_value), start);
-	end(&s);
 }

@@ -84,12 +84,12 @@ static bool place(u32 n, bool registers, u64 *pa)
 
 /* --- Is L1 as it was? --- */
 
-struct intact {
+static struct {
 	u64 image;
 	ulong cr0, cr3, cr4;
 	u64 efer, apic_base;
 	u32 *pages;
-};
+} was;
 #define CANARIES 4
 
 static u64 image_sum(void)
@@ -101,21 +101,21 @@ static u64 image_sum(void)
 	return sum;
 }
 
-static void remember(struct intact *i)
+static void remember(void)
 {
-	*i = (struct intact){ .image = image_sum(),
-			      .cr0 = read_cr0(),
-			      .cr3 = read_cr3(),
-			      .cr4 = read_cr4(),
-			      .efer = msr_read(MSR_EFER),
-			      .apic_base = msr_read(MSR_APIC_BASE),
-			      .pages = pages_alloc_aligned(CANARIES, PAGE_SIZE) };
+	was.image = image_sum();
+	was.cr0 = read_cr0();
+	was.cr3 = read_cr3();
+	was.cr4 = read_cr4();
+	was.efer = msr_read(MSR_EFER);
+	was.apic_base = msr_read(MSR_APIC_BASE);
+	was.pages = pages_alloc_aligned(CANARIES, PAGE_SIZE);
 	for (u32 w = 0; w < CANARIES * PAGE_SIZE / 4; w++)
-		i->pages[w] = 0xca4a4100 + w;
+		was.pages[w] = 0xca4a4100 + w;
 }
 
 /* With a VMCS of its own: L2 and its registers as well. */
-static void check_intact(const struct intact *i, struct cpu *c)
+static void check_intact(struct cpu *c)
 {
 	ulong *reg;
 	struct vcpu v;
@@ -123,14 +123,14 @@ static void check_intact(const struct intact *i, struct cpu *c)
 	u32 wrong = 0;
 
 	apic_init(); /* some writes may have gone there */
-	expect_eq(image_sum(), i->image);
-	expect_eq(read_cr0(), i->cr0);
-	expect_eq(read_cr3(), i->cr3);
-	expect_eq(read_cr4(), i->cr4);
-	expect_eq(msr_read(MSR_EFER), i->efer);
-	expect_eq(msr_read(MSR_APIC_BASE), i->apic_base);
+	expect_eq(image_sum(), was.image);
+	expect_eq(read_cr0(), was.cr0);
+	expect_eq(read_cr3(), was.cr3);
+	expect_eq(read_cr4(), was.cr4);
+	expect_eq(msr_read(MSR_EFER), was.efer);
+	expect_eq(msr_read(MSR_APIC_BASE), was.apic_base);
 	for (u32 w = 0; w < CANARIES * PAGE_SIZE / 4; w++)
-		wrong += i->pages[w] != 0xca4a4100 + w;
+		wrong += was.pages[w] != 0xca4a4100 + w;
 	expect_eq(wrong, 0);
 	test_vcpu(&v, c, 0);
 	reg = &v.g.ax;
@@ -144,6 +144,11 @@ static void check_intact(const struct intact *i, struct cpu *c)
 	expect_eq(v.g.dx, 0);
 	vcpu_destroy(&v);
 }
+
+/* A test with a VMCS, `v`, around which L1 is and stays intact. */
+#define HOSTILE(name_, opt_, ...)                                                      \
+	TEST_WITH(hostile, name_, struct vcpu, v, (remember(), test_vcpu(v, c, opt_)), \
+		  (vcpu_destroy(v), check_intact(c)), __VA_ARGS__)
 
 /* --- Operands --- */
 
@@ -166,9 +171,8 @@ TEST(hostile, vmptrld, .sdm = "VMPTRLD-Load Pointer to Virtual-Machine Control S
      .rules = "insn.vmptrld.err-11 insn.vmptrld.keeps-current insn.vmptrld.no-memory insn.vmptrst.value")
 {
 	u64 a = new_vmcs(), now = 0, pa;
-	struct intact i;
 
-	remember(&i);
+	remember();
 	for_each_place(pa, true)
 	{
 		if (has_revision(pa))
@@ -180,7 +184,7 @@ TEST(hostile, vmptrld, .sdm = "VMPTRLD-Load Pointer to Virtual-Machine Control S
 		expect_eq(now, a);
 		require_out(vmclear(a), out_ok());
 	}
-	check_intact(&i, c);
+	check_intact(c);
 }
 
 /* It looks at nothing, and may write there. */
@@ -188,9 +192,8 @@ TEST(hostile, vmclear, .sdm = "VMCLEAR-Clear Virtual-Machine Control Structure",
      .rules = "insn.vmclear.no-revision insn.vmclear.other insn.vmptrst.value")
 {
 	u64 a = new_vmcs(), now = 0, pa;
-	struct intact i;
 
-	remember(&i);
+	remember();
 	require_out(vmptrld(a), out_ok());
 	for_each_place(pa, false)
 	{
@@ -199,15 +202,14 @@ TEST(hostile, vmclear, .sdm = "VMCLEAR-Clear Virtual-Machine Control Structure",
 		expect_eq(now, a);
 	}
 	require_out(vmclear(a), out_ok());
-	check_intact(&i, c);
+	check_intact(c);
 }
 
 TEST(hostile, vmxon, .sdm = "VMXON-Enter VMX Operation", .rules = "insn.vmxon.invalid-revision")
 {
-	struct intact i;
 	u64 pa;
 
-	remember(&i);
+	remember();
 	require_out(vmx_off(c), out_ok());
 	for_each_place(pa, true)
 	{
@@ -217,7 +219,7 @@ TEST(hostile, vmxon, .sdm = "VMXON-Enter VMX Operation", .rules = "insn.vmxon.in
 		expect_out(vmxoff(), out_fault(VEC_UD, 0));
 	}
 	require_out(vmx_on(c), out_ok());
-	check_intact(&i, c);
+	check_intact(c);
 }
 
 /* --- Fields --- */
@@ -251,62 +253,46 @@ static void check_goes_on(struct vcpu *v, ulong (*fn)(ulong))
 }
 
 /* Bitmaps there: the entry's checks look at the address only, and the bits are what they are. */
-TEST(hostile, bitmaps, .sdm = "VM-Execution Control Fields", .needs = "use I/O bitmaps; use MSR bitmaps",
-     .rules = "entry.control.io-bitmap-aligned entry.control.msr-bitmap-aligned")
+HOSTILE(bitmaps, 0, .sdm = "VM-Execution Control Fields", .needs = "use I/O bitmaps; use MSR bitmaps",
+	.rules = "entry.control.io-bitmap-aligned entry.control.msr-bitmap-aligned")
 {
-	struct intact i;
-	struct vcpu v;
 	u64 pa;
 
-	remember(&i);
-	test_vcpu(&v, c, 0);
-	v.ctl[CTL_PROC] |= PROC_use_io_bitmaps | PROC_use_msr_bitmaps;
-	vcpu_write_controls(&v);
+	v->ctl[CTL_PROC] |= PROC_use_io_bitmaps | PROC_use_msr_bitmaps;
+	vcpu_write_controls(v);
 	for_each_place(pa, false)
 	{
 		vmwrite(VMCS_io_bitmap_a_address, pa);
 		vmwrite(VMCS_io_bitmap_b_address, pa);
 		vmwrite(VMCS_msr_bitmap_address, pa);
-		check_goes_on(&v, l2_port_and_msr);
+		check_goes_on(v, l2_port_and_msr);
 	}
-	vcpu_destroy(&v);
-	check_intact(&i, c);
 }
 
 /* Lists with no entries may be anywhere that an address can be. */
-TEST(hostile, empty_msr_lists, .sdm = "VM-Exit Control Fields",
-     .rules = "entry.control.exit-store-empty entry.control.exit-load-empty entry.control.load-empty")
+HOSTILE(empty_msr_lists, 0, .sdm = "VM-Exit Control Fields",
+	.rules = "entry.control.exit-store-empty entry.control.exit-load-empty entry.control.load-empty")
 {
-	struct intact i;
-	struct vcpu v;
 	u64 pa;
 
-	remember(&i);
-	test_vcpu(&v, c, 0);
 	for_each_place(pa, true)
 	{
 		vmwrite(VMCS_vm_exit_msr_store_address, pa);
 		vmwrite(VMCS_vm_exit_msr_load_address, pa);
 		vmwrite(VMCS_vm_entry_msr_load_address, pa);
-		check_goes_on(&v, l2_port_and_msr);
+		check_goes_on(v, l2_port_and_msr);
 	}
-	vcpu_destroy(&v);
-	check_intact(&i, c);
 }
 
 /*
  * An MSR to be loaded from there. All ones can't be: the entry fails for its first entry. What else may be there isn't
  * asked for: it might be an MSR. Exits' lists are no test at all, since what can't be stored aborts.
  */
-TEST(hostile, entry_msr_list, .sdm = "Loading MSRs", .rules = "entry.load.qualification")
+HOSTILE(entry_msr_list, 0, .sdm = "Loading MSRs", .rules = "entry.load.qualification")
 {
-	struct intact i;
-	struct vcpu v;
 	struct exit e;
 	u64 pa;
 
-	remember(&i);
-	test_vcpu(&v, c, 0);
 	vmwrite(VMCS_vm_entry_msr_load_count, 1);
 	for_each_place(pa, false)
 	{
@@ -315,13 +301,11 @@ TEST(hostile, entry_msr_list, .sdm = "Loading MSRs", .rules = "entry.load.qualif
 		if (!(pa >> 32) && there[0] != ~0u)
 			continue;
 		vmwrite(VMCS_vm_entry_msr_load_address, pa);
-		guest(&v, l2_port_and_msr, 0);
-		e = enter_once(&v);
+		guest(v, l2_port_and_msr, 0);
+		e = enter_once(v);
 		if (expect(e.entry.kind == OUT_OK) && expect_eq(e.reason, ENTRY_FAILED | EXIT_msr_loading))
 			expect_eq(e.qualification, 1);
 	}
-	vcpu_destroy(&v);
-	check_intact(&i, c);
 }
 
 /* A VMCS link pointer that isn't ones names a VMCS: aligned, within the CPU's addresses, with its revision. */
@@ -356,25 +340,19 @@ static ulong l2_task_priority(ulong x)
 #define l2_task_priority l2_port_and_msr /* no CR8 */
 #endif
 
-TEST(hostile, virtual_apic_page, .sdm = "VM-Execution Control Fields", .needs = "use TPR shadow",
-     .rules = "entry.survives")
+HOSTILE(virtual_apic_page, 0, .sdm = "VM-Execution Control Fields", .needs = "use TPR shadow",
+	.rules = "entry.survives")
 {
-	struct intact i;
-	struct vcpu v;
 	u64 pa;
 
-	remember(&i);
-	test_vcpu(&v, c, 0);
-	v.ctl[CTL_PROC] |= PROC_use_tpr_shadow;
-	vcpu_write_controls(&v);
+	v->ctl[CTL_PROC] |= PROC_use_tpr_shadow;
+	vcpu_write_controls(v);
 	vmwrite(VMCS_tpr_threshold, 0);
 	for_each_place(pa, false)
 	{
 		vmwrite(VMCS_virtual_apic_address, pa);
-		check_goes_on(&v, l2_task_priority);
+		check_goes_on(v, l2_task_priority);
 	}
-	vcpu_destroy(&v);
-	check_intact(&i, c);
 }
 
 /* --- EPT --- */
@@ -384,42 +362,35 @@ static bool ept_exit(struct exit e)
 	return e.entry.kind == OUT_OK && (e.reason == EXIT_ept_violation || e.reason == EXIT_ept_misconfiguration);
 }
 
+static bool ends_in_ept_exit(struct vcpu *v)
+{
+	guest(v, l2_port_and_msr, 0);
+	return ept_exit(enter(v));
+}
+
 /*
  * A table there maps nothing that L2 could run with: devices and free memory have no entries, and where there is nothing,
  * whatever is read instead isn't one (all ones on most machines, which is a misconfiguration; a host may say violation).
  */
-TEST(hostile, ept_tables, .sdm = "EPT Misconfigurations", .needs = "all-context INVEPT", .opt = OPT_ept,
-     .rules = "ept.frames-anywhere ept.width entry.survives")
+HOSTILE(ept_tables, OPT_ept, .sdm = "EPT Misconfigurations", .needs = "all-context INVEPT", .opt = OPT_ept,
+	.rules = "ept.frames-anywhere ept.width entry.survives")
 {
-	struct intact i;
-	struct vcpu v;
-	struct exit e;
 	u64 pa;
 
-	remember(&i);
-	test_vcpu(&v, c, OPT_ept);
 	for_each_place(pa, false)
 	{
 		u64 *const root = page_alloc(), *const pdpt = page_alloc();
 
 		vmwrite(VMCS_ept_pointer, eptp_for(pa));
-		guest(&v, l2_port_and_msr, 0);
-		e = enter(&v);
-		expect(ept_exit(e));
+		expect(ends_in_ept_exit(v));
 		root[0] = pa | EPT_RWX;
 		vmwrite(VMCS_ept_pointer, eptp_for((ulong)root));
-		guest(&v, l2_port_and_msr, 0);
-		e = enter(&v);
-		expect(ept_exit(e));
+		expect(ends_in_ept_exit(v));
 		root[0] = (ulong)pdpt | EPT_RWX;
 		pdpt[0] = pa | EPT_RWX;
 		expect_out(invept(INVEPT_ALL, 0, 0), out_ok());
-		guest(&v, l2_port_and_msr, 0);
-		e = enter(&v);
-		expect(ept_exit(e));
+		expect(ends_in_ept_exit(v));
 	}
-	vcpu_destroy(&v);
-	check_intact(&i, c);
 }
 
 static ulong l2_read_alias(ulong unused)
@@ -429,51 +400,39 @@ static ulong l2_read_alias(ulong unused)
 }
 
 /* A page of L2's: nothing is wrong with that, L2 reads what L1 reads. */
-TEST(hostile, ept_frames, .sdm = "EPT Misconfigurations", .needs = "all-context INVEPT", .opt = OPT_ept,
-     .rules = "ept.frames-anywhere entry.survives")
+HOSTILE(ept_frames, OPT_ept, .sdm = "EPT Misconfigurations", .needs = "all-context INVEPT", .opt = OPT_ept,
+	.rules = "ept.frames-anywhere entry.survives")
 {
-	struct intact i;
-	struct vcpu v;
 	struct exit e;
 	u64 pa;
 
-	remember(&i);
-	test_vcpu(&v, c, OPT_ept);
 	for_each_place(pa, true)
 	{
-		ept_map_page(v.eptp & EPT_ADDR, GPA_ALIAS, pa, EPT_R | EPT_W);
+		ept_map_page(v->eptp & EPT_ADDR, GPA_ALIAS, pa, EPT_R | EPT_W);
 		expect_out(invept(INVEPT_ALL, 0, 0), out_ok());
-		guest(&v, l2_read_alias, 0);
-		e = enter(&v);
-		if (expect_call(&v, e, L2_RETURN) && !(pa >> 32))
-			expect_eq((u32)v.g.dx, *(const volatile u32 *)(ulong)pa);
+		guest(v, l2_read_alias, 0);
+		e = enter(v);
+		if (expect_call(v, e, L2_RETURN) && !(pa >> 32))
+			expect_eq((u32)v->g.dx, *(const volatile u32 *)(ulong)pa);
 	}
-	vcpu_destroy(&v);
-	check_intact(&i, c);
 }
 
 /*
  * One page as table of every level, each entry of which points to it, so L2's memory is that page again and again: its
  * page tables, its code, its IDT. It gets stuck in one way or another, at the latest in an exception, which exits.
  */
-TEST(hostile, ept_loop_of_one, .sdm = "EPT Translation Mechanism", .opt = OPT_ept, .rules = "ept.loops ept.walk")
+HOSTILE(ept_loop_of_one, OPT_ept, .sdm = "EPT Translation Mechanism", .opt = OPT_ept, .rules = "ept.loops ept.walk")
 {
 	u64 *table = page_alloc();
-	struct intact i;
-	struct vcpu v;
 	struct exit e;
 
-	remember(&i);
-	test_vcpu(&v, c, OPT_ept);
 	for (u32 n = 0; n < 512; n++)
 		table[n] = (ulong)table | EPT_R | EPT_X;
 	vmwrite(VMCS_ept_pointer, eptp_for((ulong)table));
-	guest(&v, l2_port_and_msr, 0);
-	e = enter(&v);
+	guest(v, l2_port_and_msr, 0);
+	e = enter(v);
 	expect(ept_exit(e) ||
 	       (e.entry.kind == OUT_OK && (e.reason == EXIT_exception_or_nmi || e.reason == EXIT_triple_fault)));
-	vcpu_destroy(&v);
-	check_intact(&i, c);
 }
 
 #define GPA_LOOP 0x80000000u
@@ -484,30 +443,24 @@ static ulong l2_read_loop(ulong page)
 }
 
 /* The third GiB's directory is the root, so its page table is the table below the root, and its pages are what that has. */
-TEST(hostile, ept_loop_back, .sdm = "EPT Translation Mechanism", .opt = OPT_ept, .rules = "ept.loops ept.walk")
+HOSTILE(ept_loop_back, OPT_ept, .sdm = "EPT Translation Mechanism", .opt = OPT_ept, .rules = "ept.loops ept.walk")
 {
 	u64 *root, *pdpt;
-	struct intact i;
-	struct vcpu v;
 	struct exit e;
 
-	remember(&i);
-	test_vcpu(&v, c, OPT_ept);
-	root = (u64 *)(ulong)(v.eptp & EPT_ADDR);
+	root = (u64 *)(ulong)(v->eptp & EPT_ADDR);
 	pdpt = (u64 *)(ulong)(root[0] & EPT_ADDR);
 	pdpt[2] = (ulong)root | EPT_RWX;
-	guest(&v, l2_read_loop, 0);
-	e = enter(&v);
-	if (expect_call(&v, e, L2_RETURN))
-		expect_eq((u32)v.g.dx, *(u32 *)(ulong)(pdpt[0] & EPT_ADDR));
-	guest(&v, l2_read_loop, 2);
-	e = enter(&v);
-	if (expect_call(&v, e, L2_RETURN))
-		expect_eq((u32)v.g.dx, (u32)root[0]);
-	guest(&v, l2_read_loop, 1);
-	e = enter(&v);
-	if (expect_exit(&v, e, EXIT_ept_violation))
+	guest(v, l2_read_loop, 0);
+	e = enter(v);
+	if (expect_call(v, e, L2_RETURN))
+		expect_eq((u32)v->g.dx, *(u32 *)(ulong)(pdpt[0] & EPT_ADDR));
+	guest(v, l2_read_loop, 2);
+	e = enter(v);
+	if (expect_call(v, e, L2_RETURN))
+		expect_eq((u32)v->g.dx, (u32)root[0]);
+	guest(v, l2_read_loop, 1);
+	e = enter(v);
+	if (expect_exit(v, e, EXIT_ept_violation))
 		expect_eq(vmread(VMCS_guest_physical_address), GPA_LOOP + PAGE_SIZE);
-	vcpu_destroy(&v);
-	check_intact(&i, c);
 }

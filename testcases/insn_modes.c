@@ -6,7 +6,6 @@
 #include "core/mem.h"
 #include "lhv/guest.h"
 #include "testcases/insn_table.h"
-#include "testcases/judge.h"
 #include "x86/cr.h"
 
 #define CPUID_1_ECX_RDRAND (1u << 30)
@@ -14,54 +13,35 @@
 #define CPUID_7_ECX_RDPID (1u << 22)
 #define CPUID_7_EDX_UINTR (1u << 5)
 
-#define OUTCOME(vector, error) ((u64)(vector) << 32 | (error))
-
-/* The fault that must come, and nothing else may have changed. */
-static void expect_fault(struct l1_code *l, const struct where *rule, const void *bytes, u32 length, u64 want)
-{
-	struct outcome o = l1_code_run(l, bytes, length);
-
-	judge_equal(rule, "kind of outcome", o.kind, OUT_FAULT);
-	judge_equal(rule, "vector and error code", OUTCOME(o.vector, o.number), want);
-	judge_equal(rule, "registers, flags, RIP as before", l1_code_untouched(l), true);
-}
-
-#define FAULTS(l, rule, bytes, length, want) expect_fault((l), WHERE(rule), (bytes), (length), (want))
-#define UD OUTCOME(VEC_UD, 0)
+#define FAULTS(l, rule, bytes, length, vector) \
+	l1_code_faulted((l), WHERE(rule), l1_code_run((l), (bytes), (length)), (vector), 0)
 
 /* --- Prefixes --- */
 
-TEST(insn, ud_prefix, .sdm = "VMX Instruction Reference: Conventions", .rules = "insn.ud-prefix")
+L1_TEST(insn, ud_prefix, .sdm = "VMX Instruction Reference: Conventions", .rules = "insn.ud-prefix")
 {
 	static const struct insn_row others[] = {
 		{ "VMCALL", { 0x0f, 0x01, 0xc1 }, 3, 0, false, false, NULL },
 		{ "VMFUNC", { 0x0f, 0x01, 0xd4 }, 3, 0, false, false, NULL },
 	};
 	u8 bytes[INSN_BYTES_MAX];
-	struct l1_code l;
-	struct vcpu v;
 
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
 	for_each_row(i)
 	{
-		insn_prepare(&l, i, v.vmcs_pa, 0);
+		insn_prepare(l, i, v->vmcs_pa, 0);
 		judge_about(i->name, "LOCK in front");
-		FAULTS(&l, "insn.ud-prefix", bytes, insn_prefixed(bytes, i, "\xf0", 1), UD);
+		FAULTS(l, "insn.ud-prefix", bytes, insn_prefixed(bytes, i, "\xf0", 1), VEC_UD);
 		judge_about(i->name, "LOCK behind a segment prefix");
-		FAULTS(&l, "insn.ud-prefix", bytes, insn_prefixed(bytes, i, "\x3e\xf0", 2), UD);
+		FAULTS(l, "insn.ud-prefix", bytes, insn_prefixed(bytes, i, "\x3e\xf0", 2), VEC_UD);
 	}
 	for (u32 k = 0; k < ARRAY_SIZE(others); k++) {
 		judge_about(others[k].name, "LOCK in front");
-		FAULTS(&l, "insn.ud-prefix", bytes, insn_prefixed(bytes, &others[k], "\xf0", 1), UD);
+		FAULTS(l, "insn.ud-prefix", bytes, insn_prefixed(bytes, &others[k], "\xf0", 1), VEC_UD);
 	}
-	l1_code_end(&l);
-	judge_done();
 }
 
 /* The opcode map has nothing where these prefixes lead to; with a register there is something, so these have memory. */
-TEST(insn, ud_prefix_other, .sdm = "Instruction Format: Opcode Column", .rules = "insn.ud-prefix-other")
+L1_TEST(insn, ud_prefix_other, .sdm = "Instruction Format: Opcode Column", .rules = "insn.ud-prefix-other")
 {
 	static const struct {
 		const char *what;
@@ -81,19 +61,12 @@ TEST(insn, ud_prefix_other, .sdm = "Instruction Format: Opcode Column", .rules =
 		{ "INVEPT without 66", { 0x0f, 0x38, 0x80, 0x07 }, 4 },
 		{ "INVVPID without 66", { 0x0f, 0x38, 0x81, 0x07 }, 4 },
 	};
-	struct l1_code l;
-	struct vcpu v;
 
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
-	l.in.reg[L1_AX] = VMCS_guest_sysenter_eip;
+	l->in.reg[L1_AX] = VMCS_guest_sysenter_eip;
 	for (u32 k = 0; k < ARRAY_SIZE(rows); k++) {
 		judge_about(rows[k].what, NULL);
-		FAULTS(&l, "insn.ud-prefix-other", rows[k].bytes, rows[k].length, UD);
+		FAULTS(l, "insn.ud-prefix-other", rows[k].bytes, rows[k].length, VEC_UD);
 	}
-	l1_code_end(&l);
-	judge_done();
 }
 
 /* --- A register --- */
@@ -116,27 +89,20 @@ static bool other_instruction(const struct insn_row *i)
 	return !strcmp(i->name, "VMREAD") || !strcmp(i->name, "VMWRITE");
 }
 
-TEST(insn, ud_register_operand, .sdm = "VMX Instruction Reference: Conventions", .rules = "insn.ud-register-operand")
+L1_TEST(insn, ud_register_operand, .sdm = "VMX Instruction Reference: Conventions", .rules = "insn.ud-register-operand")
 {
 	u8 bytes[INSN_BYTES_MAX];
-	struct l1_code l;
-	struct vcpu v;
 
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
 	for_each_row(i)
 	{
 		if (!i->operand || other_instruction(i))
 			continue;
-		insn_prepare(&l, i, v.vmcs_pa, 0);
+		insn_prepare(l, i, v->vmcs_pa, 0);
 		judge_about(i->name, NULL);
 		for (u8 reg = 0; reg < 8; reg++)
-			FAULTS(&l, "insn.ud-register-operand", bytes, insn_encode(bytes, i, 0, 0, 0xc0 | reg, "", 0),
-			       UD);
+			FAULTS(l, "insn.ud-register-operand", bytes, insn_encode(bytes, i, 0, 0, 0xc0 | reg, "", 0),
+			       VEC_UD);
 	}
-	l1_code_end(&l);
-	judge_done();
 }
 
 /* --- Modes --- */
@@ -147,7 +113,7 @@ static void check_rows(struct l1_code *l, const struct where *rule, u64 vmcs, co
 	{
 		insn_prepare(l, i, vmcs, 0);
 		judge_about(i->name, where);
-		expect_fault(l, rule, i->bytes, i->length, UD);
+		l1_code_faulted(l, rule, l1_code_run(l, i->bytes, i->length), VEC_UD, 0);
 	}
 }
 
@@ -165,84 +131,52 @@ static void compatibility(struct l1_code *l, const struct where *rule, u64 vmcs)
 	l1_code_reset(l);
 }
 
-TEST(insn, ud_compatibility, .sdm = "VMX Instruction Reference: Conventions", .flags = TEST_AMD64,
-     .rules = "insn.ud-compatibility insn.vmxon.ud-mode")
+L1_TEST(insn, ud_compatibility, .sdm = "VMX Instruction Reference: Conventions", .flags = TEST_AMD64,
+	.rules = "insn.ud-compatibility insn.vmxon.ud-mode")
 {
-	struct l1_code l;
-	struct vcpu v;
-
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
-	compatibility(&l, WHERE("insn.ud-compatibility"), v.vmcs_pa);
-	vcpu_destroy(&v);
+	compatibility(l, WHERE("insn.ud-compatibility"), v->vmcs_pa);
+	vcpu_destroy(v);
 	if (expect(vmx_off(c).kind == OUT_OK))
-		compatibility(&l, WHERE("insn.vmxon.ud-mode"), 0);
+		compatibility(l, WHERE("insn.vmxon.ud-mode"), 0);
 	expect(vmx_on(c).kind == OUT_OK);
-	l1_code_end(&l);
-	judge_done();
 }
 
-TEST(insn, vmcall_compatibility, .sdm = "VMCALL-Call to VM Monitor", .flags = TEST_AMD64,
-     .rules = "insn.vmcall.ud-mode insn.gp-cpl")
+L1_TEST(insn, vmcall_compatibility, .sdm = "VMCALL-Call to VM Monitor", .flags = TEST_AMD64,
+	.rules = "insn.vmcall.ud-mode insn.gp-cpl")
 {
-	struct l1_code l;
-	struct vcpu v;
-
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
 	judge_about("VMCALL", "compatibility mode");
-	l.in.cs = SEL_CODE32;
-	FAULTS(&l, "insn.vmcall.ud-mode", "\x0f\x01\xc1", 3, UD);
-	l1_code_user(&l);
+	l->in.cs = SEL_CODE32;
+	FAULTS(l, "insn.vmcall.ud-mode", "\x0f\x01\xc1", 3, VEC_UD);
+	l1_code_user(l);
 	judge_about("VMCALL", "CPL 3");
-	FAULTS(&l, "insn.gp-cpl", "\x0f\x01\xc1", 3, OUTCOME(VEC_GP, 0));
+	FAULTS(l, "insn.gp-cpl", "\x0f\x01\xc1", 3, VEC_GP);
 	judge_about("VMCALL", "CPL 3, compatibility mode");
-	l.in.cs = L1_SEL_USER_CODE32 | 3;
-	FAULTS(&l, "insn.vmcall.ud-mode", "\x0f\x01\xc1", 3, UD);
-	l1_code_end(&l);
-	judge_done();
+	l->in.cs = L1_SEL_USER_CODE32 | 3;
+	FAULTS(l, "insn.vmcall.ud-mode", "\x0f\x01\xc1", 3, VEC_UD);
 }
 #else
-TEST(insn, ud_v86, .sdm = "VMX Instruction Reference: Conventions", .flags = TEST_I386,
-     .rules = "insn.ud-v86 insn.vmxon.ud-mode")
+L1_TEST(insn, ud_v86, .sdm = "VMX Instruction Reference: Conventions", .flags = TEST_I386,
+	.rules = "insn.ud-v86 insn.vmxon.ud-mode")
 {
-	struct l1_code l;
-	struct vcpu v;
-
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
-	l.in.flags |= FLAGS_VM;
-	check_rows(&l, WHERE("insn.ud-v86"), v.vmcs_pa, "IOPL 0");
-	l.in.flags |= FLAGS_IOPL;
-	check_rows(&l, WHERE("insn.ud-v86"), v.vmcs_pa, "IOPL 3");
-	vcpu_destroy(&v);
+	l->in.flags |= FLAGS_VM;
+	check_rows(l, WHERE("insn.ud-v86"), v->vmcs_pa, "IOPL 0");
+	l->in.flags |= FLAGS_IOPL;
+	check_rows(l, WHERE("insn.ud-v86"), v->vmcs_pa, "IOPL 3");
+	vcpu_destroy(v);
 	if (expect(vmx_off(c).kind == OUT_OK))
-		check_rows(&l, WHERE("insn.vmxon.ud-mode"), 0, "outside of VMX operation");
+		check_rows(l, WHERE("insn.vmxon.ud-mode"), 0, "outside of VMX operation");
 	expect(vmx_on(c).kind == OUT_OK);
-	l1_code_end(&l);
-	judge_done();
 }
 
-TEST(insn, vmcall_v86, .sdm = "VMCALL-Call to VM Monitor", .flags = TEST_I386,
-     .rules = "insn.vmcall.ud-mode insn.gp-cpl")
+L1_TEST(insn, vmcall_v86, .sdm = "VMCALL-Call to VM Monitor", .flags = TEST_I386,
+	.rules = "insn.vmcall.ud-mode insn.gp-cpl")
 {
-	struct l1_code l;
-	struct vcpu v;
-
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
-	l1_code_user(&l);
+	l1_code_user(l);
 	judge_about("VMCALL", "CPL 3");
-	FAULTS(&l, "insn.gp-cpl", "\x0f\x01\xc1", 3, OUTCOME(VEC_GP, 0));
-	l1_code_reset(&l);
-	l.in.flags |= FLAGS_VM;
+	FAULTS(l, "insn.gp-cpl", "\x0f\x01\xc1", 3, VEC_GP);
+	l1_code_reset(l);
+	l->in.flags |= FLAGS_VM;
 	judge_about("VMCALL", "virtual-8086 mode");
-	FAULTS(&l, "insn.vmcall.ud-mode", "\x0f\x01\xc1", 3, UD);
-	l1_code_end(&l);
-	judge_done();
+	FAULTS(l, "insn.vmcall.ud-mode", "\x0f\x01\xc1", 3, VEC_UD);
 }
 #endif

@@ -7,7 +7,6 @@
 #include "lhv/guest.h"
 #include "lhv/mem.h"
 #include "testcases/insn_table.h"
-#include "testcases/judge.h"
 #include "x86/cr.h"
 #include "x86/msr.h"
 
@@ -113,44 +112,31 @@ static void check_form(struct l1_code *l, const struct where *rule, const struct
 	l->data = data;
 }
 
-TEST(insn, operand_forms, .sdm = "VM-Exit Instruction-Information Field",
-     .rules = "insn.operand-forms insn.operand-address-size")
+L1_TEST(insn, operand_forms, .sdm = "VM-Exit Instruction-Information Field",
+	.rules = "insn.operand-forms insn.operand-address-size")
 {
-	struct l1_code l;
-	struct vcpu v;
-
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
 	for_each_operand(i)
 	{
 		for (const struct form *f = forms; f < forms + ARRAY_SIZE(forms); f++)
-			check_form(&l, f->prefix ? WHERE("insn.operand-address-size") : WHERE("insn.operand-forms"), i,
-				   f, v.vmcs_pa);
+			check_form(l, f->prefix ? WHERE("insn.operand-address-size") : WHERE("insn.operand-forms"), i,
+				   f, v->vmcs_pa);
 	}
-	expect(vmptrld(v.vmcs_pa).kind == OUT_OK);
-	l1_code_end(&l);
-	judge_done();
+	expect(vmptrld(v->vmcs_pa).kind == OUT_OK);
 }
 
 /* VMREAD to a register and VMWRITE from one: each of them, RSP too. */
-TEST(insn, operand_registers, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure",
-     .rules = "insn.operand-register")
+L1_TEST(insn, operand_registers, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure",
+	.rules = "insn.operand-register")
 {
 	u8 bytes[INSN_BYTES_MAX];
-	struct l1_code l;
-	struct vcpu v;
 
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
-	for (u32 n = 0; n < ARRAY_SIZE(l.in.reg); n++) {
+	for (u32 n = 0; n < ARRAY_SIZE(l->in.reg); n++) {
 		const u32 other = n == L1_CX ? L1_DX : L1_CX;
 		const ulong value = (ulong)0x1122334455667788 + n;
 		u8 rex = (u8)(0x40 | n >> 3), modrm = (u8)(0xc0 | other << 3 | (n & 7)), k = 0;
 
-		l1_code_reset(&l);
-		l.in.reg[other] = VMCS_guest_sysenter_eip;
+		l1_code_reset(l);
+		l->in.reg[other] = VMCS_guest_sysenter_eip;
 		vmwrite(VMCS_guest_sysenter_eip, value);
 		if (n == L1_SP)
 			vmwrite(VMCS_guest_sysenter_eip, (read_sp() & ~(ulong)15) - 1024);
@@ -159,17 +145,15 @@ TEST(insn, operand_registers, .sdm = "VMREAD-Read Field from Virtual-Machine Con
 		memcpy(bytes + k, "\x0f\x78", 2);
 		bytes[k + 2] = modrm;
 		judge_about("VMREAD", NULL);
-		JUDGE("insn.operand-register", l1_code_run(&l, bytes, k + 3).kind, OUT_OK);
-		JUDGE("insn.operand-register", l.out.reg[n], vmread(VMCS_guest_sysenter_eip));
-		l1_code_reset(&l);
-		l.in.reg[other] = VMCS_guest_sysenter_eip;
+		JUDGE("insn.operand-register", l1_code_run(l, bytes, k + 3).kind, OUT_OK);
+		JUDGE("insn.operand-register", l->out.reg[n], vmread(VMCS_guest_sysenter_eip));
+		l1_code_reset(l);
+		l->in.reg[other] = VMCS_guest_sysenter_eip;
 		bytes[k + 1] = 0x79;
 		judge_about("VMWRITE", NULL);
-		JUDGE("insn.operand-register", l1_code_run(&l, bytes, k + 3).kind, OUT_OK);
-		JUDGE("insn.operand-register", vmread(VMCS_guest_sysenter_eip), l.in.reg[n]);
+		JUDGE("insn.operand-register", l1_code_run(l, bytes, k + 3).kind, OUT_OK);
+		JUDGE("insn.operand-register", vmread(VMCS_guest_sysenter_eip), l->in.reg[n]);
 	}
-	l1_code_end(&l);
-	judge_done();
 }
 
 /* --- Segments --- */
@@ -198,52 +182,44 @@ static void use_selector(struct l1_code *l, u32 n, ulong selector)
 #define BASE 0x00345000u
 
 /* FS and GS have a base; DS, ES and SS have none, whatever the descriptor says. Null selectors are no matter. */
-TEST(insn, operand_segments_64, .sdm = "Segmentation in 64-Bit Mode", .flags = TEST_AMD64,
-     .rules = "insn.operand-segment-base insn.operand-null-64")
+L1_TEST(insn, operand_segments_64, .sdm = "Segmentation in 64-Bit Mode", .flags = TEST_AMD64,
+	.rules = "insn.operand-segment-base insn.operand-null-64")
 {
 	u8 bytes[INSN_BYTES_MAX];
-	struct l1_code l;
-	struct vcpu v;
 
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
-	l.gdt[SEL(0) / 8] = l1_descriptor(AR_READ_ONLY & ~AR_GRANULARITY, BASE, 0);
+	l->gdt[SEL(0) / 8] = l1_descriptor(AR_READ_ONLY & ~AR_GRANULARITY, BASE, 0);
 	for_each_operand(i)
 	{
 		for (u32 n = 0; n < ARRAY_SIZE(overrides); n++) {
 			bool has_base = n >= 2;
 
 			judge_about(i->name, overrides[n].name);
-			use_selector(&l, n, SEL(0));
-			insn_prepare(&l, i, v.vmcs_pa, 0);
+			use_selector(l, n, SEL(0));
+			insn_prepare(l, i, v->vmcs_pa, 0);
 			if (has_base)
-				l.in.reg[L1_DI] -= BASE;
+				l->in.reg[L1_DI] -= BASE;
 			insn_encode(bytes, i, overrides[n].prefix, 0, 0x07, "", 0);
 			JUDGE("insn.operand-segment-base",
-			      l1_code_run(&l, bytes, i->length + (overrides[n].prefix != 0)).kind, OUT_OK);
-			JUDGE("insn.operand-segment-base", insn_wrote(&l, i, v.vmcs_pa, 0), true);
-			use_selector(&l, n, 0);
-			insn_prepare(&l, i, v.vmcs_pa, 0);
+			      l1_code_run(l, bytes, i->length + (overrides[n].prefix != 0)).kind, OUT_OK);
+			JUDGE("insn.operand-segment-base", insn_wrote(l, i, v->vmcs_pa, 0), true);
+			use_selector(l, n, 0);
+			insn_prepare(l, i, v->vmcs_pa, 0);
 			JUDGE("insn.operand-null-64",
-			      l1_code_run(&l, bytes, i->length + (overrides[n].prefix != 0)).kind, OUT_OK);
-			JUDGE("insn.operand-null-64", insn_wrote(&l, i, v.vmcs_pa, 0), true);
+			      l1_code_run(l, bytes, i->length + (overrides[n].prefix != 0)).kind, OUT_OK);
+			JUDGE("insn.operand-null-64", insn_wrote(l, i, v->vmcs_pa, 0), true);
 		}
 	}
-	l1_code_end(&l);
-	judge_done();
 }
 
 /* A sum that isn't canonical: #GP(0), by way of RSP or RBP #SS(0). */
-TEST(insn, operand_stack_not_canonical, .sdm = "Canonical Addressing", .flags = TEST_AMD64,
-     .rules = "insn.operand-canonical")
+L1_TEST(insn, operand_stack_not_canonical, .sdm = "Canonical Addressing", .flags = TEST_AMD64,
+	.rules = "insn.operand-canonical")
 {
 	static const struct {
 		const char *what;
 		u8 prefix, modrm;
 		u8 behind[2];
-		u8 length;
-		u32 vector;
+		u8 length, vector;
 	} rows[] = {
 		{ "[rdi]", 0, 0x07, "", 0, VEC_GP },
 		{ "[rbp]", 0, 0x45, { 0 }, 1, VEC_SS },
@@ -254,34 +230,24 @@ TEST(insn, operand_stack_not_canonical, .sdm = "Canonical Addressing", .flags = 
 		{ "FS:[rbp]", 0x64, 0x45, { 0 }, 1, VEC_GP },
 	};
 	u8 bytes[INSN_BYTES_MAX];
-	struct l1_code l;
-	struct vcpu v;
 
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
 	for_each_operand(i)
 	{
 		for (u32 k = 0; k < ARRAY_SIZE(rows); k++) {
 			struct outcome o;
 			u32 n;
 
-			insn_prepare(&l, i, v.vmcs_pa, 0);
-			l.in.reg[L1_DI] = 0x8000000000000000 >> (k & 1 ? 16 : 0);
-			l.in.reg[L1_BP] = l.in.reg[L1_DI] + 0x10000;
+			insn_prepare(l, i, v->vmcs_pa, 0);
+			l->in.reg[L1_DI] = 0x8000000000000000 >> (k & 1 ? 16 : 0);
+			l->in.reg[L1_BP] = l->in.reg[L1_DI] + 0x10000;
 			if (!memcmp(rows[k].what, "[rbp + rdi]", 12))
-				l.in.reg[L1_BP] = 0;
+				l->in.reg[L1_BP] = 0;
 			n = insn_encode(bytes, i, rows[k].prefix, 0, rows[k].modrm, rows[k].behind, rows[k].length);
 			judge_about(i->name, rows[k].what);
-			o = l1_code_run(&l, bytes, n);
-			JUDGE("insn.operand-canonical", o.kind, OUT_FAULT);
-			JUDGE("insn.operand-canonical", o.vector, rows[k].vector);
-			JUDGE("insn.operand-canonical", o.number, 0);
-			JUDGE("insn.operand-canonical", l1_code_untouched(&l), true);
+			o = l1_code_run(l, bytes, n);
+			l1_code_faulted(l, WHERE("insn.operand-canonical"), o, rows[k].vector, 0);
 		}
 	}
-	l1_code_end(&l);
-	judge_done();
 }
 #else
 struct segment_row {
@@ -327,9 +293,7 @@ static void check_segment(struct l1_code *l, const struct insn_row *i, const str
 		judge_equal(rule, "written", insn_wrote(l, i, vmcs, OFFSET), true);
 		return;
 	}
-	judge_equal(rule, "outcome", (u64)o.kind << 32 | o.vector, (u64)OUT_FAULT << 32 | VEC_GP);
-	judge_equal(rule, "error code", o.number, 0);
-	judge_equal(rule, "registers, flags, RIP as before", l1_code_untouched(l), true);
+	l1_code_faulted(l, rule, o, VEC_GP, 0);
 	judge_equal(rule, "memory as before", insn_left(l, i, OFFSET), true);
 }
 
@@ -342,9 +306,7 @@ static void check_null(struct l1_code *l, const struct insn_row *i, u32 n, u64 v
 	insn_prepare(l, i, vmcs, OFFSET);
 	judge_about(i->name, overrides[n].name);
 	o = l1_code_run(l, bytes, insn_encode(bytes, i, overrides[n].prefix, 0, 0x07, "", 0));
-	JUDGE("insn.operand-segment-unusable", (u64)o.kind << 32 | o.vector, (u64)OUT_FAULT << 32 | VEC_GP);
-	JUDGE("insn.operand-segment-unusable", o.number, 0);
-	JUDGE("insn.operand-segment-unusable", l1_code_untouched(l), true);
+	l1_code_faulted(l, WHERE("insn.operand-segment-unusable"), o, VEC_GP, 0);
 }
 
 /* By way of CS, the only register that can hold an execute-only segment. */
@@ -363,94 +325,65 @@ static void check_code_segment(struct l1_code *l, const struct insn_row *i, bool
 		JUDGE("insn.operand-segment-type", o.kind, OUT_OK);
 		return;
 	}
-	JUDGE("insn.operand-segment-type", (u64)o.kind << 32 | o.vector, (u64)OUT_FAULT << 32 | VEC_GP);
-	JUDGE("insn.operand-segment-type", o.number, 0);
-	JUDGE("insn.operand-segment-type", l1_code_untouched(l), true);
+	l1_code_faulted(l, WHERE("insn.operand-segment-type"), o, VEC_GP, 0);
 	JUDGE("insn.operand-segment-type", insn_left(l, i, 0), true);
 }
 
-TEST(insn, operand_segments, .sdm = "Limit Checking", .flags = TEST_I386,
-     .rules = "insn.operand-segment-limit insn.operand-segment-type insn.operand-segment-unusable")
+L1_TEST(insn, operand_segments, .sdm = "Limit Checking", .flags = TEST_I386,
+	.rules = "insn.operand-segment-limit insn.operand-segment-type insn.operand-segment-unusable")
 {
-	struct l1_code l;
-	struct vcpu v;
-
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
 	for_each_operand(i)
 	{
 		for (u32 n = 0; n < ARRAY_SIZE(overrides); n++) {
 			for (u32 k = 0; k < ARRAY_SIZE(segment_rows); k++)
-				check_segment(&l, i, &segment_rows[k], n, v.vmcs_pa);
-			check_null(&l, i, n, v.vmcs_pa);
+				check_segment(l, i, &segment_rows[k], n, v->vmcs_pa);
+			check_null(l, i, n, v->vmcs_pa);
 		}
-		check_code_segment(&l, i, true, v.vmcs_pa);
-		check_code_segment(&l, i, false, v.vmcs_pa);
+		check_code_segment(l, i, true, v->vmcs_pa);
+		check_code_segment(l, i, false, v->vmcs_pa);
 	}
-	l1_code_end(&l);
-	judge_done();
 }
 
-TEST(insn, operand_expand_down, .sdm = "Limit Checking", .flags = TEST_I386, .rules = "insn.operand-segment-limit")
+L1_TEST(insn, operand_expand_down, .sdm = "Limit Checking", .flags = TEST_I386, .rules = "insn.operand-segment-limit")
 {
-	struct l1_code l;
-	struct vcpu v;
-
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
 	for_each_operand(i)
 	{
 		for (u32 k = 0; k < ARRAY_SIZE(expand_down_rows); k++)
-			check_segment(&l, i, &expand_down_rows[k], 0, v.vmcs_pa);
+			check_segment(l, i, &expand_down_rows[k], 0, v->vmcs_pa);
 	}
-	l1_code_end(&l);
-	judge_done();
 }
 
 /* The operand begins in the last bytes of the stack segment or in the first ones behind it: #SS(0). */
-TEST(insn, operand_stack_limit, .sdm = "Limit Checking", .flags = TEST_I386, .rules = "insn.operand-segment-limit")
+L1_TEST(insn, operand_stack_limit, .sdm = "Limit Checking", .flags = TEST_I386, .rules = "insn.operand-segment-limit")
 {
 	u8 bytes[INSN_BYTES_MAX];
 	struct outcome o;
-	struct l1_code l;
-	struct vcpu v;
 
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
 	/* The data page is the segment's last one. */
-	l.gdt[SEL(0) / 8] = l1_descriptor(AR_DATA32, 0, (u32)(ulong)l.data >> PAGE_SHIFT);
+	l->gdt[SEL(0) / 8] = l1_descriptor(AR_DATA32, 0, (u32)(ulong)l->data >> PAGE_SHIFT);
 	for_each_operand(i)
 	{
 		for (u32 over = 0; over < 3; over++) {
 			ulong at = PAGE_SIZE - i->operand + over;
 
-			l1_code_reset(&l);
-			l.in.ss = SEL(0);
-			insn_prepare(&l, i, v.vmcs_pa, 0);
-			memcpy(l.data + PAGE_SIZE - i->operand, l.data, i->operand);
-			l.in.reg[L1_BP] = (ulong)l.data + at;
+			l1_code_reset(l);
+			l->in.ss = SEL(0);
+			insn_prepare(l, i, v->vmcs_pa, 0);
+			memcpy(l->data + PAGE_SIZE - i->operand, l->data, i->operand);
+			l->in.reg[L1_BP] = (ulong)l->data + at;
 			judge_about(i->name, over ? "behind the limit" : "up to the limit");
-			o = l1_code_run(&l, bytes, insn_encode(bytes, i, 0, 0, 0x45, "", 1));
-			if (!over) {
+			o = l1_code_run(l, bytes, insn_encode(bytes, i, 0, 0, 0x45, "", 1));
+			if (over)
+				l1_code_faulted(l, WHERE("insn.operand-segment-limit"), o, VEC_SS, 0);
+			else
 				JUDGE("insn.operand-segment-limit", o.kind, OUT_OK);
-				continue;
-			}
-			JUDGE("insn.operand-segment-limit", (u64)o.kind << 32 | o.vector,
-			      (u64)OUT_FAULT << 32 | VEC_SS);
-			JUDGE("insn.operand-segment-limit", o.number, 0);
-			JUDGE("insn.operand-segment-limit", l1_code_untouched(&l), true);
 		}
 	}
-	l1_code_end(&l);
-	judge_done();
 }
 
 /* In a 16-bit code segment addresses have 16 bits without a prefix, and 32 with one; the operand's size is 32 all the same. */
-TEST(insn, operand_code16, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure", .flags = TEST_I386,
-     .rules = "insn.operand-address-size insn.operand-segment-base")
+L1_TEST(insn, operand_code16, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure", .flags = TEST_I386,
+	.rules = "insn.operand-address-size insn.operand-segment-base")
 {
 	static const struct form rows[] = {
 		{ "[bx]", 0, 0, 0x07, 0, 0, L1_BX, NONE, 0, 0, 16 },
@@ -458,34 +391,27 @@ TEST(insn, operand_code16, .sdm = "VMREAD-Read Field from Virtual-Machine Contro
 		{ "[edi]", ADDRESS_PREFIX, 0, 0x07, 0, 0, L1_DI, NONE, 0, 0, 0 },
 	};
 	u8 bytes[INSN_BYTES_MAX];
-	struct l1_code l;
-	struct vcpu v;
 
-	judge_begin();
-	test_vcpu(&v, c, 0);
-	l1_code_begin(&l, c);
-	l.gdt[SEL(0) / 8] = l1_descriptor(AR_DATA32 & ~AR_GRANULARITY, (u32)(ulong)l.data - 0x30, PAGE_SIZE + 0x30);
+	l->gdt[SEL(0) / 8] = l1_descriptor(AR_DATA32 & ~AR_GRANULARITY, (u32)(ulong)l->data - 0x30, PAGE_SIZE + 0x30);
 	for_each_operand(i)
 	{
 		for (u32 k = 0; k < ARRAY_SIZE(rows); k++) {
 			u32 length;
 
-			l1_code_reset(&l);
-			l.in.cs = L1_SEL_CODE16;
-			l.in.ds = SEL(0);
-			insn_prepare(&l, i, v.vmcs_pa, OFFSET);
-			length = assemble(&l, i, &rows[k], OFFSET + 0x30, bytes);
+			l1_code_reset(l);
+			l->in.cs = L1_SEL_CODE16;
+			l->in.ds = SEL(0);
+			insn_prepare(l, i, v->vmcs_pa, OFFSET);
+			length = assemble(l, i, &rows[k], OFFSET + 0x30, bytes);
 			/* By way of BP it would be the stack segment. */
 			if (rows[k].base == L1_BP) {
 				memmove(bytes + 1, bytes, length++);
 				bytes[0] = 0x3e;
 			}
 			judge_about(i->name, rows[k].what);
-			JUDGE("insn.operand-address-size", l1_code_run(&l, bytes, length).kind, OUT_OK);
-			JUDGE("insn.operand-segment-base", insn_wrote(&l, i, v.vmcs_pa, OFFSET), true);
+			JUDGE("insn.operand-address-size", l1_code_run(l, bytes, length).kind, OUT_OK);
+			JUDGE("insn.operand-segment-base", insn_wrote(l, i, v->vmcs_pa, OFFSET), true);
 		}
 	}
-	l1_code_end(&l);
-	judge_done();
 }
 #endif

@@ -17,193 +17,133 @@
 
 /* --- The window --- */
 
-TEST(intr, window_at_entry, .sdm = CAUSES, .needs = NEEDS_WINDOW,
-     .rules = "intr.window intr.window-blocked entry.interrupt-window-open exit.info.qualification-zero")
+SCENES(intr, window_at_entry, .sdm = CAUSES, .needs = NEEDS_WINDOW,
+       .rules = "intr.window intr.window-blocked entry.interrupt-window-open exit.info.qualification-zero")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "IF=1", NOPS(3), .flags = RFLAGS_IF, .proc = WINDOW);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "IF=1", NOPS(3), .flags = RFLAGS_IF, .proc = WINDOW });
-	ENDS("entry.interrupt-window-open", &st, e, EXIT_interrupt_window, 0);
+	ENDS("entry.interrupt-window-open", st, e, EXIT_interrupt_window, 0);
 	JUDGE("exit.info.qualification-zero", e.qualification, 0);
 	JUDGE("intr.window", vmread(VMCS_guest_rflags), RFLAGS_FIXED | RFLAGS_IF);
 	JUDGE("intr.window", vmread(VMCS_guest_interruptibility_state), 0);
 	JUDGE("intr.window", vmread(VMCS_guest_activity_state), ACTIVE);
 	JUDGE("intr.window", vmread(VMCS_exit_interruption_info) & EVENT_VALID, 0);
 	/* It stays open, and without the control nobody asks. */
-	e = scene_again(&st);
-	ENDS("intr.window", &st, e, EXIT_interrupt_window, 0);
-	e = scene(&st, &(const struct scene){ .name = "IF=1, no window", NOPS(3), .flags = RFLAGS_IF });
-	PASSES("intr.window", &st, e);
-	e = scene(&st, &(const struct scene){ .name = "IF=0", NOPS(3), .proc = WINDOW });
-	PASSES("intr.window-blocked", &st, e);
-	e = scene(&st, &(const struct scene){ .name = "IF=0, MOV SS", NOPS(3), .blocked = BY_MOV_SS, .proc = WINDOW });
-	PASSES("intr.window-blocked", &st, e);
-	stage_done(&st);
+	e = scene_again(st);
+	ENDS("intr.window", st, e, EXIT_interrupt_window, 0);
+	e = SCENE(st, "IF=1, no window", NOPS(3), .flags = RFLAGS_IF);
+	PASSES("intr.window", st, e);
+	e = SCENE(st, "IF=0", NOPS(3), .proc = WINDOW);
+	PASSES("intr.window-blocked", st, e);
+	e = SCENE(st, "IF=0, MOV SS", NOPS(3), .blocked = BY_MOV_SS, .proc = WINDOW);
+	PASSES("intr.window-blocked", st, e);
 }
 
-TEST(intr, window_shadow_at_entry, .sdm = "Interruptibility State", .needs = NEEDS_WINDOW,
-     .rules = "intr.window-blocked intr.shadow-one")
+SCENES(intr, window_shadow_at_entry, .sdm = "Interruptibility State", .needs = NEEDS_WINDOW,
+       .rules = "intr.window-blocked intr.shadow-one")
 {
-	struct stage st;
 	struct exit e;
 
-	stage_begin(&st, c);
 	for (u32 blocked = BY_STI; blocked <= BY_MOV_SS; blocked <<= 1) {
-		const struct scene sc = { .name = blocked == BY_STI ? "STI" : "MOV SS",
-					  NOPS(3),
-					  .flags = RFLAGS_IF,
-					  .blocked = blocked,
-					  .proc = WINDOW };
-
-		e = scene(&st, &sc);
-		ENDS("intr.window-blocked", &st, e, EXIT_interrupt_window, 1);
+		e = SHADOW(st, blocked, .proc = WINDOW);
+		ENDS("intr.window-blocked", st, e, EXIT_interrupt_window, 1);
 		JUDGE("intr.shadow-one", vmread(VMCS_guest_interruptibility_state), 0);
 	}
-	stage_done(&st);
 }
 
 /* PUSH imm32 with IF; POPF */
 #define PUSH_IF_POPF "\x68\x02\x02\x00\x00\x9d"
 
-TEST(intr, window_opens_later, .sdm = CAUSES, .needs = NEEDS_WINDOW,
-     .rules = "intr.window intr.window-blocked intr.shadow-one intr.sti-again")
+SCENES(intr, window_opens_later, .sdm = CAUSES, .needs = NEEDS_WINDOW,
+       .rules = "intr.window intr.window-blocked intr.shadow-one intr.sti-again")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "STI", CODE("\xfb\x90\x90\x90"), .proc = WINDOW);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "STI", CODE("\xfb\x90\x90\x90"), .proc = WINDOW });
-	ENDS("intr.shadow-one", &st, e, EXIT_interrupt_window, 2);
-	e = scene(&st, &(const struct scene){ .name = "STI STI", CODE("\xfb\xfb\x90\x90"), .proc = WINDOW });
-	ENDS("intr.sti-again", &st, e, EXIT_interrupt_window, 2);
-	e = scene(&st, &(const struct scene){ .name = "STI CLI", CODE("\xfb\xfa\x90\x90"), .proc = WINDOW });
-	PASSES("intr.window-blocked", &st, e);
-	e = scene(&st, &(const struct scene){ .name = "POPF", CODE(PUSH_IF_POPF "\x90\x90"), .proc = WINDOW });
-	ENDS("intr.window", &st, e, EXIT_interrupt_window, sizeof(PUSH_IF_POPF) - 1);
+	ENDS("intr.shadow-one", st, e, EXIT_interrupt_window, 2);
+	e = SCENE(st, "STI STI", CODE("\xfb\xfb\x90\x90"), .proc = WINDOW);
+	ENDS("intr.sti-again", st, e, EXIT_interrupt_window, 2);
+	e = SCENE(st, "STI CLI", CODE("\xfb\xfa\x90\x90"), .proc = WINDOW);
+	PASSES("intr.window-blocked", st, e);
+	e = SCENE(st, "POPF", CODE(PUSH_IF_POPF "\x90\x90"), .proc = WINDOW);
+	ENDS("intr.window", st, e, EXIT_interrupt_window, sizeof(PUSH_IF_POPF) - 1);
 	/* An instruction that exits comes before the boundary behind it. */
-	e = scene(&st, &(const struct scene){ .name = "STI VMCALL", CODE("\xfb"), .proc = WINDOW });
-	PASSES("intr.window-blocked", &st, e);
+	e = SCENE(st, "STI VMCALL", CODE("\xfb"), .proc = WINDOW);
+	PASSES("intr.window-blocked", st, e);
 	JUDGE("intr.window-blocked", vmread(VMCS_guest_interruptibility_state), BY_STI);
-	stage_done(&st);
 }
 
-TEST(intr, window_hlt_at_entry, .sdm = "Interrupt-Window Exiting and Virtual-Interrupt Delivery",
-     .needs = NEEDS_WINDOW "; " NEEDS_TIMER "; activity state HLT", .rules = "intr.window-hlt exit.save.activity")
+SCENES(intr, window_hlt_at_entry, .sdm = "Interrupt-Window Exiting and Virtual-Interrupt Delivery",
+       .needs = NEEDS_WINDOW "; " NEEDS_TIMER "; activity state HLT", .rules = "intr.window-hlt exit.save.activity")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e =
+		SCENE(st, "HLT, IF=1", NOPS(3), .flags = RFLAGS_IF, .activity = HLT, .pin = TIMED, .proc = WINDOW);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "HLT, IF=1",
-					      NOPS(3),
-					      .flags = RFLAGS_IF,
-					      .activity = HLT,
-					      .pin = TIMED,
-					      .proc = WINDOW });
-	ENDS("intr.window-hlt", &st, e, EXIT_interrupt_window, 0);
+	ENDS("intr.window-hlt", st, e, EXIT_interrupt_window, 0);
 	JUDGE("exit.save.activity", vmread(VMCS_guest_activity_state), HLT);
-	stage_done(&st);
 }
 
-TEST(intr, window_hlt_closed, .sdm = CAUSES, .needs = NEEDS_WINDOW "; " NEEDS_TIMER "; activity state HLT",
-     .rules = "intr.window-blocked")
+SCENES(intr, window_hlt_closed, .sdm = CAUSES, .needs = NEEDS_WINDOW "; " NEEDS_TIMER "; activity state HLT",
+       .rules = "intr.window-blocked")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "HLT, IF=0", NOPS(3), .activity = HLT, .pin = TIMED, .proc = WINDOW);
 
-	stage_begin(&st, c);
-	e = scene(&st,
-		  &(const struct scene){ .name = "HLT, IF=0", NOPS(3), .activity = HLT, .pin = TIMED, .proc = WINDOW });
-	ENDS("intr.window-blocked", &st, e, EXIT_preemption_timer, 0);
-	stage_done(&st);
+	ENDS("intr.window-blocked", st, e, EXIT_preemption_timer, 0);
 }
 
-TEST(intr, window_shutdown, .sdm = "Interrupt-Window Exiting and Virtual-Interrupt Delivery",
-     .needs = NEEDS_WINDOW "; " NEEDS_TIMER "; activity state shutdown", .rules = "intr.window-shutdown")
+SCENES(intr, window_shutdown, .sdm = "Interrupt-Window Exiting and Virtual-Interrupt Delivery",
+       .needs = NEEDS_WINDOW "; " NEEDS_TIMER "; activity state shutdown", .rules = "intr.window-shutdown")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "shutdown, IF=1", NOPS(3), .flags = RFLAGS_IF, .activity = SHUTDOWN, .pin = TIMED,
+			      .proc = WINDOW);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "shutdown, IF=1",
-					      NOPS(3),
-					      .flags = RFLAGS_IF,
-					      .activity = SHUTDOWN,
-					      .pin = TIMED,
-					      .proc = WINDOW });
-	ENDS("intr.window-shutdown", &st, e, EXIT_preemption_timer, 0);
-	stage_done(&st);
+	ENDS("intr.window-shutdown", st, e, EXIT_preemption_timer, 0);
 }
 
-TEST(intr, window_priority, .sdm = "Interrupt-Window Exiting and Virtual-Interrupt Delivery",
-     .needs = NEEDS_WINDOW "; NMI exiting; " NEEDS_EXITING, .rules = "intr.window-first")
+SCENES(intr, window_priority, .sdm = "Interrupt-Window Exiting and Virtual-Interrupt Delivery",
+       .needs = NEEDS_WINDOW "; NMI exiting; " NEEDS_EXITING, .rules = "intr.window-first")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e =
+		SCENE(st, "interrupt", NOPS(3), .flags = RFLAGS_IF, .pin = EXITING, .proc = WINDOW, .interrupt = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "interrupt",
-					      NOPS(3),
-					      .flags = RFLAGS_IF,
-					      .pin = EXITING,
-					      .proc = WINDOW,
-					      .interrupt = true });
-	ENDS("intr.window-first", &st, e, EXIT_interrupt_window, 0);
+	ENDS("intr.window-first", st, e, EXIT_interrupt_window, 0);
 	JUDGE("intr.window-first", scene_interrupt_pending(), true);
-	e = scene(&st, &(const struct scene){ .name = "NMI",
-					      NOPS(3),
-					      .flags = RFLAGS_IF,
-					      .pin = PIN_nmi_exiting,
-					      .proc = WINDOW,
-					      .nmi = true });
-	ENDS("intr.window-first", &st, e, EXIT_exception_or_nmi, 0);
-	stage_done(&st);
+	e = SCENE(st, "NMI", NOPS(3), .flags = RFLAGS_IF, .pin = PIN_nmi_exiting, .proc = WINDOW, .nmi = true);
+	ENDS("intr.window-first", st, e, EXIT_exception_or_nmi, 0);
 }
 
 /* By an interrupt gate, the handler has IF=0 until its IRET; by a trap gate, it keeps IF. */
-TEST(intr, window_injection, .sdm = "Interrupt-Window Exiting and Virtual-Interrupt Delivery", .needs = NEEDS_WINDOW,
-     .rules = "intr.window-after-injection intr.window")
+SCENES(intr, window_injection, .sdm = "Interrupt-Window Exiting and Virtual-Interrupt Delivery", .needs = NEEDS_WINDOW,
+       .rules = "intr.window-after-injection intr.window")
 {
 	struct scene sc = {
 		.name = "interrupt gate", NOPS(3), .flags = RFLAGS_IF, .proc = WINDOW, .inject = EVENT_EXCEPTION(VEC_UD)
 	};
-	struct stage st;
 	struct exit e;
 
-	stage_begin(&st, c);
-	e = scene(&st, &sc);
-	if (HANDLES("intr.window-after-injection", &st, e, VEC_UD)) {
-		skip_instruction(&st.s.v, &e);
-		e = scene_again(&st);
-		ENDS("intr.window", &st, e, EXIT_interrupt_window, 0);
+	e = scene(st, &sc);
+	if (HANDLES("intr.window-after-injection", st, e, VEC_UD)) {
+		skip_instruction(&st->s.v, &e);
+		e = scene_again(st);
+		ENDS("intr.window", st, e, EXIT_interrupt_window, 0);
 	}
 	sc.name = "trap gate";
-	st.idt2[VEC_UD].type |= 1;
-	e = scene(&st, &sc);
-	ENDS_AT("intr.window-after-injection", &st, e, EXIT_interrupt_window, scene_handler(&st, VEC_UD));
+	st->idt2[VEC_UD].type |= 1;
+	e = scene(st, &sc);
+	ENDS_AT("intr.window-after-injection", st, e, EXIT_interrupt_window, scene_handler(st, VEC_UD));
 	JUDGE("intr.window", vmread(VMCS_idt_vectoring_info) & EVENT_VALID, 0);
-	stage_done(&st);
 }
 
 /* --- External interrupts that are pending at the entry --- */
 
-TEST(intr, acknowledged, .sdm = "External-Interrupt Exiting", .needs = NEEDS_EXITING "; acknowledge interrupt on exit",
-     .rules = "intr.acknowledge exit.info.acknowledged intr.exits")
+SCENES(intr, acknowledged, .sdm = "External-Interrupt Exiting",
+       .needs = NEEDS_EXITING "; acknowledge interrupt on exit",
+       .rules = "intr.acknowledge exit.info.acknowledged intr.exits")
 {
 	u32 before = c->count[LEVEL_L1][IRQ_SELF];
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "acknowledged", NOPS(3), .flags = RFLAGS_IF, .pin = EXITING,
+			      .vmexit = VMEXIT_acknowledge_interrupt_on_exit, .interrupt = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "acknowledged",
-					      NOPS(3),
-					      .flags = RFLAGS_IF,
-					      .pin = EXITING,
-					      .vmexit = VMEXIT_acknowledge_interrupt_on_exit,
-					      .interrupt = true });
-	if (ENDS("intr.exits", &st, e, EXIT_external_interrupt, 0)) {
+	if (ENDS("intr.exits", st, e, EXIT_external_interrupt, 0)) {
 		JUDGE("exit.info.acknowledged", vmread(VMCS_exit_interruption_info), EVENT_EXTERNAL(SCENE_VECTOR));
 		JUDGE("intr.acknowledge", scene_interrupt_pending(), false);
 		/* It's in service: nothing more comes from it. */
@@ -216,193 +156,127 @@ TEST(intr, acknowledged, .sdm = "External-Interrupt Exiting", .needs = NEEDS_EXI
 		irq_window();
 		JUDGE("intr.acknowledge", c->count[LEVEL_L1][IRQ_SELF], before + 1);
 	}
-	stage_done(&st);
 }
 
-TEST(intr, not_acknowledged, .sdm = "External-Interrupt Exiting", .needs = NEEDS_EXITING,
-     .rules = "intr.pending exit.info.acknowledged intr.exits exit.info.qualification-zero")
+SCENES(intr, not_acknowledged, .sdm = "External-Interrupt Exiting", .needs = NEEDS_EXITING,
+       .rules = "intr.pending exit.info.acknowledged intr.exits exit.info.qualification-zero")
 {
 	u32 before = c->count[LEVEL_L1][IRQ_SELF];
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "pending", NOPS(3), .flags = RFLAGS_IF, .pin = EXITING, .interrupt = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){
-			       .name = "pending", NOPS(3), .flags = RFLAGS_IF, .pin = EXITING, .interrupt = true });
-	if (ENDS("intr.exits", &st, e, EXIT_external_interrupt, 0)) {
+	if (ENDS("intr.exits", st, e, EXIT_external_interrupt, 0)) {
 		JUDGE("exit.info.acknowledged", vmread(VMCS_exit_interruption_info) & EVENT_VALID, 0);
 		JUDGE("exit.info.qualification-zero", e.qualification, 0);
 		JUDGE("intr.pending", scene_interrupt_pending(), true);
 		/* And exits again. */
-		e = scene_again(&st);
-		ENDS("intr.exits", &st, e, EXIT_external_interrupt, 0);
+		e = scene_again(st);
+		ENDS("intr.exits", st, e, EXIT_external_interrupt, 0);
 		irq_window();
 		JUDGE("intr.pending", c->count[LEVEL_L1][IRQ_SELF], before + 1);
 	}
-	stage_done(&st);
 }
 
-TEST(intr, taken_by_guest, .sdm = "External-Interrupt Exiting", .rules = "intr.guest")
+SCENES(intr, taken_by_guest, .sdm = "External-Interrupt Exiting", .rules = "intr.guest")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "IF=1", NOPS(3), .flags = RFLAGS_IF, .interrupt = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "IF=1", NOPS(3), .flags = RFLAGS_IF, .interrupt = true });
-	if (HANDLES("intr.guest", &st, e, SCENE_VECTOR)) {
-		JUDGE("intr.guest", scene_frame_ip(), (ulong)st.s.code);
+	if (HANDLES("intr.guest", st, e, SCENE_VECTOR)) {
+		JUDGE("intr.guest", scene_frame_ip(), (ulong)st->s.code);
 		JUDGE("intr.guest", scene_interrupt_pending(), false);
 	}
-	e = scene(&st, &(const struct scene){ .name = "IF=0", NOPS(3), .interrupt = true });
-	PASSES("intr.guest", &st, e);
+	e = SCENE(st, "IF=0", NOPS(3), .interrupt = true);
+	PASSES("intr.guest", st, e);
 	JUDGE("intr.guest", scene_interrupt_pending(), true);
-	e = scene(&st, &(const struct scene){ .name = "STI", CODE("\xfb\x90\x90"), .interrupt = true });
-	if (HANDLES("intr.guest", &st, e, SCENE_VECTOR))
-		JUDGE("intr.guest", scene_frame_ip(), (ulong)st.s.code + 2);
-	stage_done(&st);
+	e = SCENE(st, "STI", CODE("\xfb\x90\x90"), .interrupt = true);
+	if (HANDLES("intr.guest", st, e, SCENE_VECTOR))
+		JUDGE("intr.guest", scene_frame_ip(), (ulong)st->s.code + 2);
 }
 
-TEST(intr, shadow_guest, .sdm = "Interruptibility State", .rules = "intr.blocked-shadow")
+SCENES(intr, shadow_guest, .sdm = "Interruptibility State", .rules = "intr.blocked-shadow")
 {
-	struct stage st;
 	struct exit e;
 
-	stage_begin(&st, c);
 	for (u32 blocked = BY_STI; blocked <= BY_MOV_SS; blocked <<= 1) {
-		const struct scene sc = { .name = blocked == BY_STI ? "STI" : "MOV SS",
-					  NOPS(3),
-					  .flags = RFLAGS_IF,
-					  .blocked = blocked,
-					  .interrupt = true };
-
-		e = scene(&st, &sc);
-		if (HANDLES("intr.blocked-shadow", &st, e, SCENE_VECTOR))
-			JUDGE("intr.blocked-shadow", scene_frame_ip(), (ulong)st.s.code + 1);
+		e = SHADOW(st, blocked, .interrupt = true);
+		if (HANDLES("intr.blocked-shadow", st, e, SCENE_VECTOR))
+			JUDGE("intr.blocked-shadow", scene_frame_ip(), (ulong)st->s.code + 1);
 	}
-	stage_done(&st);
 }
 
-TEST(intr, shadow_exiting, .sdm = "Event Blocking", .needs = NEEDS_EXITING, .rules = "intr.blocked-shadow")
+SCENES(intr, shadow_exiting, .sdm = "Event Blocking", .needs = NEEDS_EXITING, .rules = "intr.blocked-shadow")
 {
-	struct stage st;
 	struct exit e;
 
-	stage_begin(&st, c);
 	for (u32 blocked = BY_STI; blocked <= BY_MOV_SS; blocked <<= 1) {
-		const struct scene sc = { .name = blocked == BY_STI ? "STI" : "MOV SS",
-					  NOPS(3),
-					  .flags = RFLAGS_IF,
-					  .blocked = blocked,
-					  .pin = EXITING,
-					  .interrupt = true };
-
-		e = scene(&st, &sc);
-		ENDS("intr.blocked-shadow", &st, e, EXIT_external_interrupt, 1);
+		e = SHADOW(st, blocked, .pin = EXITING, .interrupt = true);
+		ENDS("intr.blocked-shadow", st, e, EXIT_external_interrupt, 1);
 	}
-	stage_done(&st);
 }
 
-static void check_hlt(struct cpu *c, ulong flags)
+static void check_hlt(struct stage *st, ulong flags)
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, flags ? "HLT, IF=1" : "HLT, IF=0", NOPS(3), .flags = flags, .activity = HLT,
+			      .pin = EXITING | TIMED, .interrupt = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = flags ? "HLT, IF=1" : "HLT, IF=0",
-					      NOPS(3),
-					      .flags = flags,
-					      .activity = HLT,
-					      .pin = EXITING | TIMED,
-					      .interrupt = true });
-	if (ENDS("intr.hlt", &st, e, EXIT_external_interrupt, 0))
+	if (ENDS("intr.hlt", st, e, EXIT_external_interrupt, 0))
 		JUDGE("exit.save.activity", vmread(VMCS_guest_activity_state), HLT);
 	else
 		judge_absent("exit.save.activity");
-	stage_done(&st);
 }
 
-TEST(intr, hlt_pending, .sdm = CAUSES, .needs = NEEDS_EXITING "; " NEEDS_TIMER "; activity state HLT",
-     .rules = "intr.hlt exit.save.activity")
+SCENES(intr, hlt_pending, .sdm = CAUSES, .needs = NEEDS_EXITING "; " NEEDS_TIMER "; activity state HLT",
+       .rules = "intr.hlt exit.save.activity")
 {
-	check_hlt(c, RFLAGS_IF);
+	check_hlt(st, RFLAGS_IF);
 }
 
-TEST(intr, hlt_pending_if0, .sdm = CAUSES, .needs = NEEDS_EXITING "; " NEEDS_TIMER "; activity state HLT",
-     .rules = "intr.hlt exit.save.activity")
+SCENES(intr, hlt_pending_if0, .sdm = CAUSES, .needs = NEEDS_EXITING "; " NEEDS_TIMER "; activity state HLT",
+       .rules = "intr.hlt exit.save.activity")
 {
-	check_hlt(c, 0);
+	check_hlt(st, 0);
 }
 
 /* Without exiting: IF decides, and the handler's IRET doesn't go back to sleep. */
-TEST(intr, hlt_guest, .sdm = "HLT-Halt", .needs = NEEDS_TIMER "; activity state HLT", .rules = "intr.guest")
+SCENES(intr, hlt_guest, .sdm = "HLT-Halt", .needs = NEEDS_TIMER "; activity state HLT", .rules = "intr.guest")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e =
+		SCENE(st, "HLT, IF=1", NOPS(3), .flags = RFLAGS_IF, .activity = HLT, .pin = TIMED, .interrupt = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "HLT, IF=1",
-					      NOPS(3),
-					      .flags = RFLAGS_IF,
-					      .activity = HLT,
-					      .pin = TIMED,
-					      .interrupt = true });
-	if (HANDLES("intr.guest", &st, e, SCENE_VECTOR)) {
+	if (HANDLES("intr.guest", st, e, SCENE_VECTOR)) {
 		JUDGE("intr.guest", vmread(VMCS_guest_activity_state), ACTIVE);
 		apic_eoi();
-		skip_instruction(&st.s.v, &e);
-		e = scene_again(&st);
-		PASSES("intr.guest", &st, e);
+		skip_instruction(&st->s.v, &e);
+		e = scene_again(st);
+		PASSES("intr.guest", st, e);
 	}
-	e = scene(&st, &(const struct scene){
-			       .name = "HLT, IF=0", NOPS(3), .activity = HLT, .pin = TIMED, .interrupt = true });
-	ENDS("intr.guest", &st, e, EXIT_preemption_timer, 0);
-	stage_done(&st);
+	e = SCENE(st, "HLT, IF=0", NOPS(3), .activity = HLT, .pin = TIMED, .interrupt = true);
+	ENDS("intr.guest", st, e, EXIT_preemption_timer, 0);
 }
 
-TEST(intr, shutdown_pending, .sdm = "Activity State",
-     .needs = NEEDS_EXITING "; " NEEDS_TIMER "; activity state shutdown", .rules = "intr.shutdown")
+SCENES(intr, shutdown_pending, .sdm = "Activity State",
+       .needs = NEEDS_EXITING "; " NEEDS_TIMER "; activity state shutdown", .rules = "intr.shutdown")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "shutdown", NOPS(3), .flags = RFLAGS_IF, .activity = SHUTDOWN, .pin = EXITING | TIMED,
+			      .interrupt = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "shutdown",
-					      NOPS(3),
-					      .flags = RFLAGS_IF,
-					      .activity = SHUTDOWN,
-					      .pin = EXITING | TIMED,
-					      .interrupt = true });
-	ENDS("intr.shutdown", &st, e, EXIT_preemption_timer, 0);
+	ENDS("intr.shutdown", st, e, EXIT_preemption_timer, 0);
 	JUDGE("intr.shutdown", scene_interrupt_pending(), true);
-	stage_done(&st);
 }
 
-TEST(intr, after_injection, .sdm = "Details of Vectored-Event Injection", .needs = NEEDS_EXITING,
-     .rules = "intr.after-injection inject.before-pending")
+SCENES(intr, after_injection, .sdm = "Details of Vectored-Event Injection", .needs = NEEDS_EXITING,
+       .rules = "intr.after-injection inject.before-pending")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "exiting", NOPS(3), .flags = RFLAGS_IF, .pin = EXITING,
+			      .inject = EVENT_EXCEPTION(VEC_UD), .interrupt = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "exiting",
-					      NOPS(3),
-					      .flags = RFLAGS_IF,
-					      .pin = EXITING,
-					      .inject = EVENT_EXCEPTION(VEC_UD),
-					      .interrupt = true });
-	ENDS_AT("intr.after-injection", &st, e, EXIT_external_interrupt, scene_handler(&st, VEC_UD));
+	ENDS_AT("intr.after-injection", st, e, EXIT_external_interrupt, scene_handler(st, VEC_UD));
 	JUDGE("inject.before-pending", vmread(VMCS_idt_vectoring_info) & EVENT_VALID, 0);
 	JUDGE("inject.before-pending", vmread(VMCS_vm_entry_interruption_info) & EVENT_VALID, 0);
-	e = scene(&st, &(const struct scene){ .name = "not exiting",
-					      NOPS(3),
-					      .flags = RFLAGS_IF,
-					      .inject = EVENT_EXCEPTION(VEC_UD),
-					      .interrupt = true });
+	e = SCENE(st, "not exiting", NOPS(3), .flags = RFLAGS_IF, .inject = EVENT_EXCEPTION(VEC_UD), .interrupt = true);
 	/* IF is 0 in the first handler, and 1 again behind it. */
-	if (HANDLES("inject.before-pending", &st, e, VEC_UD)) {
-		skip_instruction(&st.s.v, &e);
-		e = scene_again(&st);
-		HANDLES("intr.after-injection", &st, e, SCENE_VECTOR);
+	if (HANDLES("inject.before-pending", st, e, VEC_UD)) {
+		skip_instruction(&st->s.v, &e);
+		e = scene_again(st);
+		HANDLES("intr.after-injection", st, e, SCENE_VECTOR);
 	}
-	stage_done(&st);
 }

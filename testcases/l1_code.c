@@ -132,3 +132,10 @@ bool l1_code_untouched(const struct l1_code *l)
 	return !memcmp(l->in.reg, l->out.reg, sizeof(l->in.reg)) && l->in.ip == l->out.ip &&
 	       (l->in.flags | FLAGS_RF) == (l->out.flags | FLAGS_RF);
 }
+
+void l1_code_faulted(const struct l1_code *l, const struct where *rule, struct outcome o, u8 vector, u32 error)
+{
+	judge_equal(rule, "outcome", (u64)o.kind << 32 | o.vector, (u64)OUT_FAULT << 32 | vector);
+	judge_equal(rule, "error code", o.number, error);
+	judge_equal(rule, "registers, flags, RIP as before", l1_code_untouched(l), true);
+}

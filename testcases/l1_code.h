@@ -2,10 +2,11 @@
 /*
  * A few instruction bytes in L1 itself, in any code segment, with any registers and segments; and what became of them.
  *
- *	l1_code_begin(&l, c);
- *	l.in.reg[L1_AX] = VMCS_guest_rip;
- *	o = l1_code_run(&l, "\x0f\x78\x07", 3);        VMREAD [RDI], RAX
- *	l1_code_end(&l);
+ *	L1_TEST(insn, vmread, .sdm = ...)
+ *	{
+ *		l->in.reg[L1_AX] = VMCS_guest_rip;
+ *		o = l1_code_run(l, "\x0f\x78\x07", 3);	VMREAD [RDI], RAX
+ *	}
  *
  * INT3 stands behind the bytes, so every end is an exception. L1, CPU 0, interrupts off.
  */
@@ -14,6 +15,7 @@
 
 #include "lhv/test.h"
 #include "lhv/vmx.h"
+#include "testcases/judge.h"
 
 /* Registers by their numbers in encodings; lib/arch/l1_code.asm knows the layout. */
 enum { L1_AX, L1_CX, L1_DX, L1_BX, L1_SP, L1_BP, L1_SI, L1_DI };
@@ -43,6 +45,23 @@ struct l1_code {
 
 void l1_code_begin(struct l1_code *l, struct cpu *c);
 void l1_code_end(struct l1_code *l);
+/* A test that has them: `l`, and `v` with the current VMCS. */
+#define L1_TEST(area_, name_, ...)                                                        \
+	static void l1_##name_(struct l1_code *l, struct vcpu *v, struct cpu *c);         \
+	TEST(area_, name_, __VA_ARGS__)                                                   \
+	{                                                                                 \
+		struct l1_code l;                                                         \
+		struct vcpu v;                                                            \
+                                                                                          \
+		judge_begin();                                                            \
+		test_vcpu(&v, c, 0);                                                      \
+		l1_code_begin(&l, c);                                                     \
+		l1_##name_(&l, &v, c);                                                    \
+		l1_code_end(&l);                                                          \
+		judge_done();                                                             \
+	}                                                                                 \
+	static void l1_##name_(struct l1_code *l, struct vcpu *v __attribute__((unused)), \
+			       struct cpu *c __attribute__((unused)))
 /* Native code at CPL 0 again: flat segments, the six status flags set, a pattern in every register that points nowhere. */
 void l1_code_reset(struct l1_code *l);
 void l1_code_user(struct l1_code *l);
@@ -50,6 +69,8 @@ void l1_code_user(struct l1_code *l);
 struct outcome l1_code_run(struct l1_code *l, const void *bytes, u32 length);
 /* What a fault must leave alone: general registers, RSP, flags but RF, RIP at the instruction. */
 bool l1_code_untouched(const struct l1_code *l);
+/* Judges that it ended by this fault, which left all that alone. */
+void l1_code_faulted(const struct l1_code *l, const struct where *rule, struct outcome o, u8 vector, u32 error);
 /* A segment of these access rights (the VMCS's format), base, and limit in the units that they say. */
 u64 l1_descriptor(u32 rights, u32 base, u32 limit);
 

@@ -4,7 +4,6 @@
 #include "lhv/apic.h"
 #include "lhv/mem.h"
 #include "testcases/entry_rows.h"
-#include "testcases/judge.h"
 #include "testcases/vapic.h"
 #include "x86/cr.h"
 
@@ -28,7 +27,6 @@ static void begin(struct posted *p, struct cpu *c)
 	struct vapic *a = &p->a;
 
 	judge_begin();
-	judge_about("", NULL);
 	vapic_delivery(a, c, 0);
 	a->s.v.irq_mode = IRQ_REINJECT;
 	a->s.v.ctl[CTL_PIN] |= PIN_process_posted_interrupts;
@@ -39,9 +37,15 @@ static void begin(struct posted *p, struct cpu *c)
 	vmwrite(VMCS_posted_interrupt_notification_vector, NOTIFICATION);
 }
 
-/* The descriptor asks for no vector; a notification is outstanding, and software's own bits are all 1. */
-static void clear_descriptor(struct posted *p)
+#define POSTED(name_, ...) TEST_WITH(posted, name_, struct posted, p, begin(p, c), judge_done(), __VA_ARGS__)
+
+/*
+ * L2 at these bytes, as vapic_stand. The descriptor asks for no vector; a notification is outstanding, and software's own
+ * bits are all 1.
+ */
+static void stand(struct posted *p, const char *bytes, u32 length, u32 flags, u32 status)
 {
+	vapic_stand(&p->a, bytes, length, flags, status);
 	for (u32 i = 0; i < WORDS; i++)
 		p->descriptor[i] = i < ON ? 0 : ~0u;
 }
@@ -86,8 +90,7 @@ static void judge_row(struct posted *p, u32 i)
 	struct vapic *a = &p->a;
 	struct exit e;
 
-	vapic_stand(a, "\x90\x90", 2, RFLAGS_IF, VAPIC_STATUS(rows[i].svi, rows[i].rvi));
-	clear_descriptor(p);
+	stand(p, "\x90\x90", 2, RFLAGS_IF, VAPIC_STATUS(rows[i].svi, rows[i].rvi));
 	for (u32 k = 0; k < 4; k++)
 		if (rows[i].posted[k])
 			post(p, rows[i].posted[k]);
@@ -108,135 +111,109 @@ static void judge_row(struct posted *p, u32 i)
 }
 
 /* A notification that waits at the entry; L2 has interrupts on. */
-TEST(posted, notification, .sdm = SECTION, .needs = NEEDS,
-     .rules = "posted.delivers posted.no-exit posted.status posted.descriptor posted.eoi posted.virr")
+POSTED(notification, .sdm = SECTION, .needs = NEEDS,
+       .rules = "posted.delivers posted.no-exit posted.status posted.descriptor posted.eoi posted.virr")
 {
-	struct posted p;
-
-	begin(&p, c);
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
 		/* A vector in RVI that is deliverable at once would go first: these rows aren't about that. */
 		if (rows[i].rvi && rows[i].delivered)
 			continue;
-		judge_row(&p, i);
+		judge_row(p, i);
 	}
-	judge_done();
 }
 
 /* By L2 itself, and merged with what RVI has: its own notification comes while IF is 0. */
-TEST(posted, notification_if0, .sdm = SECTION, .needs = NEEDS,
-     .rules = "posted.if0 posted.status posted.descriptor posted.eoi")
+POSTED(notification_if0, .sdm = SECTION, .needs = NEEDS,
+       .rules = "posted.if0 posted.status posted.descriptor posted.eoi")
 {
-	struct posted p;
 	struct exit e;
 
-	begin(&p, c);
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
 		u32 highest = rows[i].rvi;
 
-		vapic_stand(&p.a, MOV_TO_APIC "\x90\x90\x90", 5, 0, VAPIC_STATUS(rows[i].svi, rows[i].rvi));
-		clear_descriptor(&p);
+		stand(p, MOV_TO_APIC "\x90\x90\x90", 5, 0, VAPIC_STATUS(rows[i].svi, rows[i].rvi));
 		for (u32 k = 0; k < 4; k++) {
 			if (rows[i].posted[k])
-				post(&p, rows[i].posted[k]);
+				post(p, rows[i].posted[k]);
 			if (rows[i].posted[k] > highest)
 				highest = rows[i].posted[k];
 		}
 		/* Straight to L1's APIC: accesses to it aren't virtualized here. */
-		p.a.s.v.g.bx = APIC_PAGE + 0x300;
-		p.a.s.v.g.ax = 0x44000 | NOTIFICATION;
-		e = snippet_run(&p.a.s);
-		JUDGE("posted.if0", snippet_passed(&p.a.s, &e), true);
+		p->a.s.v.g.bx = APIC_PAGE + 0x300;
+		p->a.s.v.g.ax = 0x44000 | NOTIFICATION;
+		e = snippet_run(&p->a.s);
+		JUDGE("posted.if0", snippet_passed(&p->a.s, &e), true);
 		JUDGE("posted.status", vmread(VMCS_guest_interrupt_status), VAPIC_STATUS(rows[i].svi, highest));
-		judge_descriptor(&p);
+		judge_descriptor(p);
 		irq_window();
 	}
-	judge_done();
 }
 
 /* Any other vector exits, and leaves the descriptor alone. */
-TEST(posted, other_vector, .sdm = SECTION, .needs = NEEDS, .rules = "posted.other-vector posted.other-untouched")
+POSTED(other_vector, .sdm = SECTION, .needs = NEEDS, .rules = "posted.other-vector posted.other-untouched")
 {
-	struct posted p;
 	struct exit e;
 
-	begin(&p, c);
-	vapic_stand(&p.a, "\x90\x90", 2, RFLAGS_IF, 0);
-	clear_descriptor(&p);
-	post(&p, 0x61);
+	stand(p, "\x90\x90", 2, RFLAGS_IF, 0);
+	post(p, 0x61);
 	apic_send_self(OTHER);
-	e = snippet_run(&p.a.s);
+	e = snippet_run(&p->a.s);
 	JUDGE("posted.other-vector", e.reason, EXIT_external_interrupt);
 	JUDGE("posted.other-vector", vmread(VMCS_exit_interruption_info), INFO_VALID | OTHER);
-	JUDGE("posted.other-untouched", p.descriptor[ON], ~0u);
-	JUDGE("posted.other-untouched", p.descriptor[0x61 / 32], 1u << 0x61 % 32);
+	JUDGE("posted.other-untouched", p->descriptor[ON], ~0u);
+	JUDGE("posted.other-untouched", p->descriptor[0x61 / 32], 1u << 0x61 % 32);
 	JUDGE("posted.other-untouched", vmread(VMCS_guest_interrupt_status), 0);
 	apic_eoi();
-	judge_done();
 }
 
 /* The descriptor isn't looked at without a notification. */
-TEST(posted, no_notification, .sdm = SECTION, .needs = NEEDS, .rules = "posted.needs-notification")
+POSTED(no_notification, .sdm = SECTION, .needs = NEEDS, .rules = "posted.needs-notification")
 {
-	struct posted p;
 	struct exit e;
 
-	begin(&p, c);
-	vapic_stand(&p.a, "\x90\x90", 2, RFLAGS_IF, 0);
-	clear_descriptor(&p);
-	post(&p, 0x61);
-	e = snippet_run(&p.a.s);
-	JUDGE("posted.needs-notification", snippet_passed(&p.a.s, &e), true);
-	JUDGE("posted.needs-notification", p.descriptor[ON], ~0u);
-	JUDGE("posted.needs-notification", p.descriptor[0x61 / 32], 1u << 0x61 % 32);
-	judge_done();
+	stand(p, "\x90\x90", 2, RFLAGS_IF, 0);
+	post(p, 0x61);
+	e = snippet_run(&p->a.s);
+	JUDGE("posted.needs-notification", snippet_passed(&p->a.s, &e), true);
+	JUDGE("posted.needs-notification", p->descriptor[ON], ~0u);
+	JUDGE("posted.needs-notification", p->descriptor[0x61 / 32], 1u << 0x61 % 32);
 }
 
 /* A notification of nothing: software may have taken the requests away meanwhile. */
-TEST(posted, empty, .sdm = SECTION, .needs = NEEDS, .rules = "posted.empty")
+POSTED(empty, .sdm = SECTION, .needs = NEEDS, .rules = "posted.empty")
 {
 	static const u8 rvi[] = { 0, 0x61 };
-	struct posted p;
 	struct exit e;
 
-	begin(&p, c);
 	for (u32 i = 0; i < ARRAY_SIZE(rvi); i++) {
-		vapic_stand(&p.a, "\x90\x90", 2, RFLAGS_IF, VAPIC_STATUS(0x6f, rvi[i]));
-		clear_descriptor(&p);
+		stand(p, "\x90\x90", 2, RFLAGS_IF, VAPIC_STATUS(0x6f, rvi[i]));
 		apic_send_self(NOTIFICATION);
-		e = snippet_run(&p.a.s);
-		JUDGE("posted.empty", snippet_passed(&p.a.s, &e), true);
+		e = snippet_run(&p->a.s);
+		JUDGE("posted.empty", snippet_passed(&p->a.s, &e), true);
 		JUDGE("posted.empty", vmread(VMCS_guest_interrupt_status), VAPIC_STATUS(0x6f, rvi[i]));
-		JUDGE("posted.empty", p.descriptor[ON], ~1u);
+		JUDGE("posted.empty", p->descriptor[ON], ~1u);
 	}
-	judge_done();
 }
 
-TEST(posted, hlt, .sdm = SECTION, .needs = NEEDS "; activity state HLT",
-     .rules = "posted.hlt-delivers posted.hlt-stays")
+POSTED(hlt, .sdm = SECTION, .needs = NEEDS "; activity state HLT", .rules = "posted.hlt-delivers posted.hlt-stays")
 {
-	struct posted p;
 	struct exit e;
 
-	begin(&p, c);
 	judge_about("a vector that can be delivered", NULL);
-	vapic_stand(&p.a, "\x90\x90", 2, RFLAGS_IF, 0);
-	clear_descriptor(&p);
-	post(&p, 0x61);
+	stand(p, "\x90\x90", 2, RFLAGS_IF, 0);
+	post(p, 0x61);
 	vmwrite(VMCS_guest_activity_state, ACTIVITY_HLT);
 	apic_send_self(NOTIFICATION);
-	e = snippet_run(&p.a.s);
-	JUDGE("posted.hlt-delivers", vapic_vector(&p.a, &e), 0x61);
+	e = snippet_run(&p->a.s);
+	JUDGE("posted.hlt-delivers", vapic_vector(&p->a, &e), 0x61);
 	judge_about("one that can't", NULL);
-	vapic_stand(&p.a, "\x90\x90", 2, RFLAGS_IF, VAPIC_STATUS(0x6f, 0));
-	clear_descriptor(&p);
-	post(&p, 0x61);
+	stand(p, "\x90\x90", 2, RFLAGS_IF, VAPIC_STATUS(0x6f, 0));
+	post(p, 0x61);
 	vmwrite(VMCS_guest_activity_state, ACTIVITY_HLT);
 	apic_send_self(NOTIFICATION);
-	e = snippet_run(&p.a.s);
+	e = snippet_run(&p->a.s);
 	JUDGE("posted.hlt-stays", e.reason, EXIT_preemption_timer);
 	JUDGE("posted.hlt-stays", vmread(VMCS_guest_activity_state), ACTIVITY_HLT);
-	judge_done();
 }
 
 /* L1 has another use for the page. */

@@ -4,21 +4,19 @@
 #include "core/mem.h"
 #include "lhv/apic.h"
 #include "lhv/mem.h"
+#include "testcases/nmi.h"
 
-/* lib/arch/nmi.asm */
-extern u8 nmi_handler_l1[];
-extern volatile u32 nmi_count[LEVELS];
-extern volatile ulong nmi_ip[LEVELS];
-void nmi_unblock(void);
-
-#define ICR_LOW (APIC_PAGE + 0x300)
-#define ICR_HIGH (APIC_PAGE + 0x310)
-#define ICR_PENDING 0x1000u
-#define ICR_NMI 0x4400u
 #define APIC_ISR (APIC_PAGE + 0x100)
-#define SPIN 200 /* until an NMI that was sent has arrived */
 
 const char scene_nops[] = "\x90\x90\x90\x90\x90\x90\x90\x90";
+
+const struct scene_event scene_events[SCENE_EVENTS] = {
+	{ "exception", EVENT_EXCEPTION(VEC_UD), 0 },
+	{ "interrupt", EVENT_EXTERNAL(SCENE_VECTOR), 0 },
+	{ "NMI", EVENT_NMI, 0 },
+	{ "INT n", EVENT_VALID | 0x400u | 0x41, 2 },
+	{ "INT3", EVENT_VALID | 0x600u | VEC_BP, 1 },
+};
 
 /* VMCALL and IRET. */
 #ifdef __x86_64__
@@ -27,16 +25,9 @@ static const u8 handler[] = { 0x0f, 0x01, 0xc1, 0x48, 0xcf };
 static const u8 handler[] = { 0x0f, 0x01, 0xc1, 0xcf };
 #endif
 
-static void spin(void)
-{
-	for (u32 i = 0; i < SPIN; i++)
-		cpu_pause();
-}
-
 u32 stage_unblock(void)
 {
-	nmi_unblock();
-	spin();
+	unblock_nmi();
 	return nmi_count[LEVEL_L1];
 }
 
@@ -81,7 +72,7 @@ u32 stage_calm(struct stage *st)
 		irq_window();
 		nmi_unblock();
 	}
-	spin();
+	nmi_spin();
 	nmis = nmi_count[LEVEL_L1];
 	nmi_count[LEVEL_L1] = 0;
 	nmi_count[LEVEL_L2] = 0;
@@ -129,15 +120,6 @@ static void controls(struct vcpu *v, const struct scene *sc)
 	vcpu_write_controls(v);
 	if (sc->pin & PIN_activate_preemption_timer)
 		vmwrite(VMCS_preemption_timer_value, sc->timer_zero ? 0 : sc->timer ? sc->timer : SCENE_WATCHDOG);
-}
-
-static void send_nmi(void)
-{
-	*(volatile u32 *)(ulong)ICR_HIGH = apic_id() << 24;
-	*(volatile u32 *)(ulong)ICR_LOW = ICR_NMI;
-	for (u32 i = 0; i < 1000000 && *(volatile u32 *)(ulong)ICR_LOW & ICR_PENDING; i++)
-		cpu_pause();
-	spin();
 }
 
 struct exit scene(struct stage *st, const struct scene *sc)

@@ -2,10 +2,12 @@
 /*
  * A guest of a few instructions, and all that may be pending, blocked or armed when it is entered.
  *
- *	stage_begin(&st, c);
- *	e = scene(&st, &(const struct scene){ .name = "IF=1", CODE("\x90"), .flags = RFLAGS_IF, .proc = ... });
- *	ENDS("intr.window", &st, e, EXIT_interrupt_window, 0);
- *	stage_done(&st);
+ *	SCENES(intr, window, .sdm = ..., .rules = "intr.window")
+ *	{
+ *		struct exit e = SCENE(st, "IF=1", CODE("\x90"), .flags = RFLAGS_IF, .proc = ...);
+ *
+ *		ENDS("intr.window", st, e, EXIT_interrupt_window, 0);
+ *	}
  *
  * All of L2's handlers are a VMCALL, which tells the vector, and IRET. Where a scene might last for ever, the
  * VMX-preemption timer ends it. L1, CPU 0, interrupts off.
@@ -44,6 +46,16 @@ enum activity { ACTIVE, HLT, SHUTDOWN, WAIT_SIPI };
 
 /* The interrupt that may be pending. */
 #define SCENE_VECTOR (IRQ_VECTOR + IRQ_SELF)
+
+/* One event of each type to inject; software's are the last. */
+struct scene_event {
+	const char *name;
+	u32 event, length;
+};
+#define SCENE_EVENTS 5u
+#define SCENE_HARDWARE_EVENTS 3u
+extern const struct scene_event scene_events[SCENE_EVENTS];
+
 /* Much more than any scene needs. */
 #define SCENE_WATCHDOG 100000u
 
@@ -75,7 +87,16 @@ struct stage {
 
 void stage_begin(struct stage *st, struct cpu *c);
 void stage_done(struct stage *st);
+/* A test that has a stage, `st`. */
+#define SCENES(area_, name_, ...) \
+	TEST_WITH(area_, name_, struct stage, st, stage_begin(st, c), stage_done(st), __VA_ARGS__)
+
 /* Sets all of it up and enters; once more from where L2 stands: scene_again. */
+#define SCENE(st, name_, ...) scene((st), &(const struct scene){ .name = (name_), __VA_ARGS__ })
+/* What blocks is STI or MOV SS. */
+#define SHADOW(st, blocked_, ...)                                                                                \
+	SCENE((st), (blocked_) == BY_STI ? "STI" : "MOV SS", NOPS(3), .flags = RFLAGS_IF, .blocked = (blocked_), \
+	      __VA_ARGS__)
 struct exit scene(struct stage *st, const struct scene *sc);
 struct exit scene_again(struct stage *st);
 /* L2 stands in its handler, behind a vector without error code: where the event came. */

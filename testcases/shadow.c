@@ -109,6 +109,8 @@ static void shadow_end(struct shadow *t)
 	judge_done();
 }
 
+#define SHADOWED(name_, ...) TEST_WITH(shadow, name_, struct shadow, t, shadow_begin(t, c), shadow_end(t), __VA_ARGS__)
+
 static struct exit run(struct shadow *t, const char *bytes, ulong encoding, ulong value)
 {
 	snippet_code(&t->s, bytes, 3);
@@ -127,12 +129,9 @@ static u64 status(void)
 
 /* --- Reading and writing --- */
 
-TEST(shadow, read, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure", .needs = SHADOWING,
-     .rules = "shadow.read shadow.read-memory")
+SHADOWED(read, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure", .needs = SHADOWING,
+	 .rules = "shadow.read shadow.read-memory")
 {
-	struct shadow t;
-
-	shadow_begin(&t, c);
 	for_each_field(f)
 	{
 		struct exit e;
@@ -140,26 +139,23 @@ TEST(shadow, read, .sdm = "VMREAD-Read Field from Virtual-Machine Control Struct
 		if (!exists(f) || !writable(f) || f->encoding == VMCS_vm_instruction_error)
 			continue;
 		judge_about(f->name, NULL);
-		e = run(&t, READ, f->encoding, 0x5a5a);
-		JUDGE("shadow.read", snippet_passed(&t.s, &e), true);
+		e = run(t, READ, f->encoding, 0x5a5a);
+		JUDGE("shadow.read", snippet_passed(&t->s, &e), true);
 		JUDGE("shadow.read", status(), 0);
-		JUDGE("shadow.read", t.s.v.g.cx, pattern(f, 1));
-		memset(t.s.data, 0x5a, 16);
-		e = run(&t, READ_MEMORY, f->encoding, 0);
-		JUDGE("shadow.read-memory", snippet_passed(&t.s, &e), true);
-		JUDGE("shadow.read-memory", *(volatile ulong *)t.s.data, pattern(f, 1));
-		JUDGE("shadow.read-memory", t.s.data[sizeof(ulong)], 0x5a);
+		JUDGE("shadow.read", t->s.v.g.cx, pattern(f, 1));
+		memset(t->s.data, 0x5a, 16);
+		e = run(t, READ_MEMORY, f->encoding, 0);
+		JUDGE("shadow.read-memory", snippet_passed(&t->s, &e), true);
+		JUDGE("shadow.read-memory", *(volatile ulong *)t->s.data, pattern(f, 1));
+		JUDGE("shadow.read-memory", t->s.data[sizeof(ulong)], 0x5a);
 	}
-	shadow_end(&t);
 }
 
-TEST(shadow, write, .sdm = "VMWRITE-Write Field to Virtual-Machine Control Structure", .needs = SHADOWING,
-     .rules = "shadow.write shadow.write-read-only shadow.current-untouched")
+SHADOWED(write, .sdm = "VMWRITE-Write Field to Virtual-Machine Control Structure", .needs = SHADOWING,
+	 .rules = "shadow.write shadow.write-read-only shadow.current-untouched")
 {
-	struct shadow t;
 	u64 ldtr;
 
-	shadow_begin(&t, c);
 	ldtr = vmread(VMCS_guest_ldtr_base);
 	for_each_field(f)
 	{
@@ -169,9 +165,9 @@ TEST(shadow, write, .sdm = "VMWRITE-Write Field to Virtual-Machine Control Struc
 		if (!exists(f) || f->encoding == VMCS_vm_instruction_error)
 			continue;
 		judge_about(f->name, in_memory ? "from memory" : NULL);
-		*(volatile ulong *)t.s.data = pattern(f, 2);
-		e = run(&t, in_memory ? WRITE_MEMORY : WRITE, f->encoding, pattern(f, 2));
-		JUDGE("shadow.write", snippet_passed(&t.s, &e), true);
+		*(volatile ulong *)t->s.data = pattern(f, 2);
+		e = run(t, in_memory ? WRITE_MEMORY : WRITE, f->encoding, pattern(f, 2));
+		JUDGE("shadow.write", snippet_passed(&t->s, &e), true);
 		if (writable(f))
 			JUDGE("shadow.write", status(), 0);
 		else
@@ -181,8 +177,8 @@ TEST(shadow, write, .sdm = "VMWRITE-Write Field to Virtual-Machine Control Struc
 		judge_absent("shadow.write-read-only");
 	judge_about("the VMCS that L2 runs on", NULL);
 	JUDGE("shadow.current-untouched", vmread(VMCS_guest_ldtr_base), ldtr);
-	JUDGE("shadow.current-untouched", vmread(VMCS_vmcs_link_pointer), t.region);
-	open_region(&t);
+	JUDGE("shadow.current-untouched", vmread(VMCS_vmcs_link_pointer), t->region);
+	open_region(t);
 	for_each_field(f)
 	{
 		ulong value = 0;
@@ -193,8 +189,7 @@ TEST(shadow, write, .sdm = "VMWRITE-Write Field to Virtual-Machine Control Struc
 		JUDGE("shadow.write", vmx_read_raw(f->encoding, &value), 0);
 		JUDGE("shadow.write", value, pattern(f, 2));
 	}
-	close_region(&t);
-	shadow_end(&t);
+	close_region(t);
 }
 
 /* --- What exits --- */
@@ -212,123 +207,111 @@ static const u32 encodings[] = { VMCS_guest_es_selector,
 				 0x7fff };
 
 /* The bit of one encoding in one bitmap: it exits, its neighbours and the other instruction don't. */
-TEST(shadow, bitmaps, .sdm = "VMCS-Shadowing Bitmap Addresses", .needs = SHADOWING,
-     .rules = "shadow.read-bitmap shadow.write-bitmap")
+SHADOWED(bitmaps, .sdm = "VMCS-Shadowing Bitmap Addresses", .needs = SHADOWING,
+	 .rules = "shadow.read-bitmap shadow.write-bitmap")
 {
-	struct shadow t;
 	struct exit e;
 
-	shadow_begin(&t, c);
 	for (u32 n = 0; n < ARRAY_SIZE(encodings); n++) {
 		u32 encoding = encodings[n];
 
-		t.read_bitmap[encoding / 8] = (u8)(1u << encoding % 8);
+		t->read_bitmap[encoding / 8] = (u8)(1u << encoding % 8);
 		judge_about("bit in the VMREAD bitmap", NULL);
-		e = run(&t, READ, encoding, 0);
+		e = run(t, READ, encoding, 0);
 		JUDGE("shadow.read-bitmap", e.reason, EXIT_vmread);
-		e = run(&t, WRITE, encoding, 0);
-		JUDGE("shadow.write-bitmap", snippet_passed(&t.s, &e), true);
-		e = run(&t, READ, encoding ^ 1, 0);
-		JUDGE("shadow.read-bitmap", snippet_passed(&t.s, &e), true);
-		e = run(&t, READ, encoding ^ 8, 0);
-		JUDGE("shadow.read-bitmap", snippet_passed(&t.s, &e), true);
-		t.write_bitmap[encoding / 8] = t.read_bitmap[encoding / 8];
-		t.read_bitmap[encoding / 8] = 0;
+		e = run(t, WRITE, encoding, 0);
+		JUDGE("shadow.write-bitmap", snippet_passed(&t->s, &e), true);
+		e = run(t, READ, encoding ^ 1, 0);
+		JUDGE("shadow.read-bitmap", snippet_passed(&t->s, &e), true);
+		e = run(t, READ, encoding ^ 8, 0);
+		JUDGE("shadow.read-bitmap", snippet_passed(&t->s, &e), true);
+		t->write_bitmap[encoding / 8] = t->read_bitmap[encoding / 8];
+		t->read_bitmap[encoding / 8] = 0;
 		judge_about("bit in the VMWRITE bitmap", NULL);
-		e = run(&t, WRITE_MEMORY, encoding, 0);
+		e = run(t, WRITE_MEMORY, encoding, 0);
 		JUDGE("shadow.write-bitmap", e.reason, EXIT_vmwrite);
-		e = run(&t, READ_MEMORY, encoding, 0);
-		JUDGE("shadow.read-bitmap", snippet_passed(&t.s, &e), true);
-		e = run(&t, WRITE, encoding ^ 1, 0);
-		JUDGE("shadow.write-bitmap", snippet_passed(&t.s, &e), true);
-		t.write_bitmap[encoding / 8] = 0;
+		e = run(t, READ_MEMORY, encoding, 0);
+		JUDGE("shadow.read-bitmap", snippet_passed(&t->s, &e), true);
+		e = run(t, WRITE, encoding ^ 1, 0);
+		JUDGE("shadow.write-bitmap", snippet_passed(&t->s, &e), true);
+		t->write_bitmap[encoding / 8] = 0;
 	}
-	shadow_end(&t);
 }
 
 /* Encodings that the bitmaps have no bit for, and all of them where the control is off. */
-TEST(shadow, beyond_bitmaps, .sdm = "Instructions That Cause VM Exits Conditionally", .needs = SHADOWING,
-     .rules = "shadow.encoding-high shadow.off")
+SHADOWED(beyond_bitmaps, .sdm = "Instructions That Cause VM Exits Conditionally", .needs = SHADOWING,
+	 .rules = "shadow.encoding-high shadow.off")
 {
-	struct shadow t;
 	struct exit e;
 
-	shadow_begin(&t, c);
 	for (u32 bit = 15; bit < 8 * sizeof(ulong); bit++) {
 		judge_about("a bit of the encoding above 14", NULL);
-		e = run(&t, READ, VMCS_guest_rip | (ulong)1 << bit, 0);
+		e = run(t, READ, VMCS_guest_rip | (ulong)1 << bit, 0);
 		JUDGE("shadow.encoding-high", e.reason, EXIT_vmread);
-		e = run(&t, WRITE, VMCS_guest_rip | (ulong)1 << bit, 0);
+		e = run(t, WRITE, VMCS_guest_rip | (ulong)1 << bit, 0);
 		JUDGE("shadow.encoding-high", e.reason, EXIT_vmwrite);
 	}
-	t.s.v.ctl[CTL_PROC2] &= ~(u32)PROC2_vmcs_shadowing;
-	vcpu_write_controls(&t.s.v);
+	t->s.v.ctl[CTL_PROC2] &= ~(u32)PROC2_vmcs_shadowing;
+	vcpu_write_controls(&t->s.v);
 	vmwrite(VMCS_vmcs_link_pointer, ~0ull);
 	judge_about("VMCS shadowing off", NULL);
 	for (u32 n = 0; n < ARRAY_SIZE(encodings); n++) {
-		e = run(&t, READ, encodings[n], 0);
+		e = run(t, READ, encodings[n], 0);
 		JUDGE("shadow.off", e.reason, EXIT_vmread);
-		e = run(&t, WRITE, encodings[n], 0);
+		e = run(t, WRITE, encodings[n], 0);
 		JUDGE("shadow.off", e.reason, EXIT_vmwrite);
 	}
-	shadow_end(&t);
 }
 
 /* --- How it ends --- */
 
-TEST(shadow, no_link_pointer, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure", .needs = SHADOWING,
-     .rules = "shadow.no-link")
+SHADOWED(no_link_pointer, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure", .needs = SHADOWING,
+	 .rules = "shadow.no-link")
 {
-	struct shadow t;
 	struct exit e;
 
-	shadow_begin(&t, c);
 	vmwrite(VMCS_vmcs_link_pointer, ~0ull);
 	for (u32 n = 0; n < ARRAY_SIZE(encodings); n++) {
 		judge_about("VMREAD", NULL);
-		e = run(&t, READ, encodings[n], 0x5a5a);
-		JUDGE("shadow.no-link", snippet_passed(&t.s, &e), true);
+		e = run(t, READ, encodings[n], 0x5a5a);
+		JUDGE("shadow.no-link", snippet_passed(&t->s, &e), true);
 		JUDGE("shadow.no-link", status(), RFLAGS_CF);
-		JUDGE("shadow.no-link", t.s.v.g.cx, 0x5a5a);
+		JUDGE("shadow.no-link", t->s.v.g.cx, 0x5a5a);
 		judge_about("VMWRITE", NULL);
-		e = run(&t, WRITE, encodings[n], 0);
-		JUDGE("shadow.no-link", snippet_passed(&t.s, &e), true);
+		e = run(t, WRITE, encodings[n], 0);
+		JUDGE("shadow.no-link", snippet_passed(&t->s, &e), true);
 		JUDGE("shadow.no-link", status(), RFLAGS_CF);
 	}
-	shadow_end(&t);
 }
 
 /* Which VMCS gets the error's number isn't said. */
-TEST(shadow, no_such_field, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure", .needs = SHADOWING,
-     .rules = "shadow.err-12 shadow.err-place")
+SHADOWED(no_such_field, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure", .needs = SHADOWING,
+	 .rules = "shadow.err-12 shadow.err-place")
 {
 	static const u32 none[] = { NO_FIELD, 0x00fe, VMCS_guest_rip + 1, 0x7fff };
 	bool in_current, in_shadow;
-	struct shadow t;
 	struct exit e;
 
-	shadow_begin(&t, c);
 	/* Another number, to begin with. */
-	expect_out(vmptrld(t.region + 1), out_valid(VMXERR_vmptrld_invalid_address));
+	expect_out(vmptrld(t->region + 1), out_valid(VMXERR_vmptrld_invalid_address));
 	for (u32 n = 0; n < ARRAY_SIZE(none); n++) {
 		judge_about("VMREAD", NULL);
-		e = run(&t, READ, none[n], 0x5a5a);
-		JUDGE("shadow.err-12", snippet_passed(&t.s, &e), true);
+		e = run(t, READ, none[n], 0x5a5a);
+		JUDGE("shadow.err-12", snippet_passed(&t->s, &e), true);
 		JUDGE("shadow.err-12", status(), RFLAGS_ZF);
-		JUDGE("shadow.err-12", t.s.v.g.cx, 0x5a5a);
+		JUDGE("shadow.err-12", t->s.v.g.cx, 0x5a5a);
 		judge_about("VMWRITE", NULL);
-		e = run(&t, WRITE, none[n], 0);
-		JUDGE("shadow.err-12", snippet_passed(&t.s, &e), true);
+		e = run(t, WRITE, none[n], 0);
+		JUDGE("shadow.err-12", snippet_passed(&t->s, &e), true);
 		JUDGE("shadow.err-12", status(), RFLAGS_ZF);
 	}
 	in_current = vmread(VMCS_vm_instruction_error) == VMXERR_unsupported_component;
-	open_region(&t);
+	open_region(t);
 	in_shadow = vmread(VMCS_vm_instruction_error) == VMXERR_unsupported_component;
-	close_region(&t);
+	close_region(t);
 	judge_about("the error's number", NULL);
 	JUDGE("shadow.err-place", in_current || in_shadow, true);
 	say_note("VMREAD in L2 of no field: its error is in the %s VMCS", in_current ? "current" : "shadow");
-	shadow_end(&t);
 }
 
 /* #GP comes behind the exit, #UD before it. */
@@ -372,28 +355,25 @@ TEST(shadow, privilege, .sdm = "VMREAD-Read Field from Virtual-Machine Control S
 }
 
 /* An operand in memory that faults, faults in L2; the shadow VMCS and the flags stay. */
-TEST(shadow, operand_faults, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure", .needs = SHADOWING,
-     .rules = "shadow.operand-fault")
+SHADOWED(operand_faults, .sdm = "VMREAD-Read Field from Virtual-Machine Control Structure", .needs = SHADOWING,
+	 .rules = "shadow.operand-fault")
 {
-	struct shadow t;
 	struct exit e;
 
-	shadow_begin(&t, c);
 	for (u32 write = 0; write < 2; write++) {
-		snippet_code(&t.s, write ? WRITE_MEMORY : READ_MEMORY, 3);
-		t.s.v.g.ax = VMCS_guest_ldtr_base;
-		t.s.v.g.di = L2_WINDOW;
-		t.s.v.l2_window[0] = 0;
+		snippet_code(&t->s, write ? WRITE_MEMORY : READ_MEMORY, 3);
+		t->s.v.g.ax = VMCS_guest_ldtr_base;
+		t->s.v.g.di = L2_WINDOW;
+		t->s.v.l2_window[0] = 0;
 		vmwrite(VMCS_guest_rflags, RFLAGS_FIXED | RFLAGS_ARITH);
-		e = snippet_run(&t.s);
+		e = snippet_run(&t->s);
 		judge_about(write ? "VMWRITE" : "VMREAD", "operand absent");
 		JUDGE("shadow.operand-fault", snippet_faulted(&e, VEC_PF), true);
 		JUDGE("shadow.operand-fault", vmread(VMCS_exit_qualification), L2_WINDOW);
 		JUDGE("shadow.operand-fault", vmread(VMCS_exit_interruption_error_code), write ? 0 : 2);
-		JUDGE("shadow.operand-fault", e.ip, (ulong)t.s.code);
+		JUDGE("shadow.operand-fault", e.ip, (ulong)t->s.code);
 		JUDGE("shadow.operand-fault", status(), RFLAGS_ARITH);
 	}
-	shadow_end(&t);
 }
 
 /* --- A shadow VMCS in L1 --- */

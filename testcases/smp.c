@@ -48,9 +48,6 @@ _Static_assert(offsetof(struct sipi_page, record) == 0x900, "lib/arch/sipi.asm")
 #define ICR_INIT 0x4500u
 #define ICR_STARTUP 0x4600u
 #define ICR_OTHERS 0xc0000u
-#define ICR_LOW (APIC_PAGE + 0x300)
-#define ICR_HIGH (APIC_PAGE + 0x310)
-#define ICR_PENDING 0x1000u
 
 #define ROUNDS 2u
 #define FLOOD 500u /* INITs in a row */
@@ -186,14 +183,10 @@ static void send(u32 apic_id, u32 what)
 {
 	if (now.others)
 		what |= ICR_OTHERS;
-	if (now.x2apic) {
+	if (now.x2apic)
 		msr_write(MSR_X2APIC_ICR, (u64)apic_id << 32 | what);
-		return;
-	}
-	*(volatile u32 *)(ulong)ICR_HIGH = apic_id << 24;
-	*(volatile u32 *)(ulong)ICR_LOW = what;
-	for (u32 i = 0; i < 1000000 && *(volatile u32 *)(ulong)ICR_LOW & ICR_PENDING; i++)
-		cpu_pause();
+	else
+		apic_icr(apic_id, what);
 }
 
 /* SDM: "Typical BSP Initialization Sequence": the second SIPI is for CPUs that missed the first, others ignore it. */

@@ -9,11 +9,8 @@
 #define VEC_MC 18u
 
 /* The event is delivered, L2 is active in its handler and behind it. */
-static void check_wakes(struct stage *st, const struct scene *sc, const struct where *rule)
+static void check_wakes(struct stage *st, struct exit e, u32 vector, const struct where *rule)
 {
-	u32 vector = sc->inject & 0xff;
-	struct exit e = scene(st, sc);
-
 	if (!stage_ends(rule, st, &e, EXIT_vmcall, scene_handler(st, vector)))
 		return;
 	judge_equal(rule, "activity state", vmread(VMCS_guest_activity_state), ACTIVE);
@@ -23,7 +20,8 @@ static void check_wakes(struct stage *st, const struct scene *sc, const struct w
 	stage_ends(rule, st, &e, EXIT_vmcall, (ulong)st->after);
 }
 
-TEST(state, hlt_injection, .sdm = "Details of Vectored-Event Injection", .needs = NEEDS_HLT, .rules = "inject.hlt-ends")
+SCENES(state, hlt_injection, .sdm = "Details of Vectored-Event Injection", .needs = NEEDS_HLT,
+       .rules = "inject.hlt-ends")
 {
 	static const struct {
 		const char *name;
@@ -32,135 +30,92 @@ TEST(state, hlt_injection, .sdm = "Details of Vectored-Event Injection", .needs 
 		       { "NMI", EVENT_NMI },
 		       { "#DB", EVENT_EXCEPTION(VEC_DB) },
 		       { "#MC", EVENT_EXCEPTION(VEC_MC) } };
-	struct stage st;
+	struct exit e;
 
-	stage_begin(&st, c);
-	for (u32 i = 0; i < ARRAY_SIZE(events); i++)
-		check_wakes(&st,
-			    &(const struct scene){ .name = events[i].name,
-						   NOPS(3),
-						   .flags = RFLAGS_IF,
-						   .activity = HLT,
-						   .pin = TIMED,
-						   .inject = events[i].event },
-			    WHERE("inject.hlt-ends"));
-	stage_done(&st);
+	for (u32 i = 0; i < ARRAY_SIZE(events); i++) {
+		e = SCENE(st, events[i].name, NOPS(3), .flags = RFLAGS_IF, .activity = HLT, .pin = TIMED,
+			  .inject = events[i].event);
+		check_wakes(st, e, events[i].event & 0xff, WHERE("inject.hlt-ends"));
+	}
 }
 
-TEST(state, shutdown_injection, .sdm = "Activity State", .needs = NEEDS_SHUTDOWN, .rules = "entry.shutdown-injection")
+SCENES(state, shutdown_injection, .sdm = "Activity State", .needs = NEEDS_SHUTDOWN, .rules = "entry.shutdown-injection")
 {
-	struct stage st;
+	struct exit e = SCENE(st, "NMI", NOPS(3), .activity = SHUTDOWN, .pin = TIMED, .inject = EVENT_NMI);
 
-	stage_begin(&st, c);
-	check_wakes(&st,
-		    &(const struct scene){
-			    .name = "NMI", NOPS(3), .activity = SHUTDOWN, .pin = TIMED, .inject = EVENT_NMI },
-		    WHERE("entry.shutdown-injection"));
-	check_wakes(
-		&st,
-		&(const struct scene){
-			.name = "#MC", NOPS(3), .activity = SHUTDOWN, .pin = TIMED, .inject = EVENT_EXCEPTION(VEC_MC) },
-		WHERE("entry.shutdown-injection"));
-	stage_done(&st);
+	check_wakes(st, e, VEC_NMI, WHERE("entry.shutdown-injection"));
+	e = SCENE(st, "#MC", NOPS(3), .activity = SHUTDOWN, .pin = TIMED, .inject = EVENT_EXCEPTION(VEC_MC));
+	check_wakes(st, e, VEC_MC, WHERE("entry.shutdown-injection"));
 }
 
 /* An NMI is pending at the entry. */
-static void check_nmi(struct cpu *c, enum activity activity, const struct where *rule)
+static void check_nmi(struct stage *st, enum activity activity, const struct where *rule)
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "NMI is L2's", NOPS(3), .activity = activity, .pin = TIMED, .nmi = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){
-			       .name = "NMI is L2's", NOPS(3), .activity = activity, .pin = TIMED, .nmi = true });
-	if (stage_ends(rule, &st, &e, EXIT_vmcall, scene_handler(&st, VEC_NMI)))
+	if (stage_ends(rule, st, &e, EXIT_vmcall, scene_handler(st, VEC_NMI)))
 		judge_equal(rule, "activity state", vmread(VMCS_guest_activity_state), ACTIVE);
-	e = scene(&st, &(const struct scene){ .name = "NMI exiting",
-					      NOPS(3),
-					      .activity = activity,
-					      .pin = TIMED | PIN_nmi_exiting,
-					      .nmi = true });
-	if (stage_ends(rule, &st, &e, EXIT_exception_or_nmi, (ulong)st.s.code))
+	e = SCENE(st, "NMI exiting", NOPS(3), .activity = activity, .pin = TIMED | PIN_nmi_exiting, .nmi = true);
+	if (stage_ends(rule, st, &e, EXIT_exception_or_nmi, (ulong)st->s.code))
 		judge_equal(rule, "activity state", vmread(VMCS_guest_activity_state), activity);
-	stage_done(&st);
 }
 
 /* The handler's first instruction exits: RIP is the handler's. */
-TEST(state, nmi_taken, .sdm = "Saving RIP, RSP, RFLAGS, and SSP",
-     .rules = "exit.save.rip-exception-handler nmi.delivered")
+SCENES(state, nmi_taken, .sdm = "Saving RIP, RSP, RFLAGS, and SSP",
+       .rules = "exit.save.rip-exception-handler nmi.delivered")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "NMI is L2's", NOPS(3), .nmi = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "NMI is L2's", NOPS(3), .nmi = true });
-	HANDLES("exit.save.rip-exception-handler", &st, e, VEC_NMI);
+	HANDLES("exit.save.rip-exception-handler", st, e, VEC_NMI);
 	JUDGE("nmi.delivered", stage_nmis(), 0);
-	JUDGE("nmi.delivered", scene_frame_ip(), (ulong)st.s.code);
-	stage_done(&st);
+	JUDGE("nmi.delivered", scene_frame_ip(), (ulong)st->s.code);
 }
 
-TEST(state, hlt_nmi, .sdm = "Activity State", .needs = NEEDS_HLT "; NMI exiting", .rules = "entry.hlt-nmi")
+SCENES(state, hlt_nmi, .sdm = "Activity State", .needs = NEEDS_HLT "; NMI exiting", .rules = "entry.hlt-nmi")
 {
-	check_nmi(c, HLT, WHERE("entry.hlt-nmi"));
+	check_nmi(st, HLT, WHERE("entry.hlt-nmi"));
 }
 
-TEST(state, shutdown_nmi, .sdm = "Activity State", .needs = NEEDS_SHUTDOWN "; NMI exiting",
-     .rules = "entry.shutdown-nmi")
+SCENES(state, shutdown_nmi, .sdm = "Activity State", .needs = NEEDS_SHUTDOWN "; NMI exiting",
+       .rules = "entry.shutdown-nmi")
 {
-	check_nmi(c, SHUTDOWN, WHERE("entry.shutdown-nmi"));
+	check_nmi(st, SHUTDOWN, WHERE("entry.shutdown-nmi"));
 }
 
-TEST(state, shutdown_flags, .sdm = "Activity State", .needs = NEEDS_SHUTDOWN,
-     .rules = "entry.shutdown-flags exit.save.activity")
+SCENES(state, shutdown_flags, .sdm = "Activity State", .needs = NEEDS_SHUTDOWN,
+       .rules = "entry.shutdown-flags exit.save.activity")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "IF=1", NOPS(3), .flags = RFLAGS_IF, .activity = SHUTDOWN, .pin = TIMED);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){
-			       .name = "IF=1", NOPS(3), .flags = RFLAGS_IF, .activity = SHUTDOWN, .pin = TIMED });
-	ENDS("exit.save.activity", &st, e, EXIT_preemption_timer, 0);
+	ENDS("exit.save.activity", st, e, EXIT_preemption_timer, 0);
 	JUDGE("exit.save.activity", vmread(VMCS_guest_activity_state), SHUTDOWN);
 	JUDGE("entry.shutdown-flags", vmread(VMCS_guest_rflags), RFLAGS_FIXED | RFLAGS_IF);
-	stage_done(&st);
 }
 
 #define NEEDS_WINDOW "; NMI exiting; virtual NMIs; NMI-window exiting"
 
-static void check_window(struct cpu *c, enum activity activity)
+static void check_window(struct stage *st, enum activity activity)
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "NMI window", NOPS(3), .activity = activity,
+			      .pin = TIMED | PIN_nmi_exiting | PIN_virtual_nmis, .proc = PROC_nmi_window_exiting);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "NMI window",
-					      NOPS(3),
-					      .activity = activity,
-					      .pin = TIMED | PIN_nmi_exiting | PIN_virtual_nmis,
-					      .proc = PROC_nmi_window_exiting });
-	if (ENDS("entry.nmi-window-inactive", &st, e, EXIT_nmi_window, 0))
+	if (ENDS("entry.nmi-window-inactive", st, e, EXIT_nmi_window, 0))
 		JUDGE("entry.nmi-window-inactive", vmread(VMCS_guest_activity_state), activity);
-	e = scene(&st, &(const struct scene){ .name = "virtually blocked",
-					      NOPS(3),
-					      .blocked = BY_NMI,
-					      .activity = activity,
-					      .pin = TIMED | PIN_nmi_exiting | PIN_virtual_nmis,
-					      .proc = PROC_nmi_window_exiting });
-	ENDS("entry.nmi-window-inactive", &st, e, EXIT_preemption_timer, 0);
-	stage_done(&st);
+	e = SCENE(st, "virtually blocked", NOPS(3), .blocked = BY_NMI, .activity = activity,
+		  .pin = TIMED | PIN_nmi_exiting | PIN_virtual_nmis, .proc = PROC_nmi_window_exiting);
+	ENDS("entry.nmi-window-inactive", st, e, EXIT_preemption_timer, 0);
 }
 
-TEST(state, hlt_nmi_window, .sdm = "NMI-Window Exiting", .needs = NEEDS_HLT NEEDS_WINDOW,
-     .rules = "entry.nmi-window-inactive")
+SCENES(state, hlt_nmi_window, .sdm = "NMI-Window Exiting", .needs = NEEDS_HLT NEEDS_WINDOW,
+       .rules = "entry.nmi-window-inactive")
 {
-	check_window(c, HLT);
+	check_window(st, HLT);
 }
 
-TEST(state, shutdown_nmi_window, .sdm = "NMI-Window Exiting", .needs = NEEDS_SHUTDOWN NEEDS_WINDOW,
-     .rules = "entry.nmi-window-inactive")
+SCENES(state, shutdown_nmi_window, .sdm = "NMI-Window Exiting", .needs = NEEDS_SHUTDOWN NEEDS_WINDOW,
+       .rules = "entry.nmi-window-inactive")
 {
-	check_window(c, SHUTDOWN);
+	check_window(st, SHUTDOWN);
 }
 
 /* --- What an exit leaves to L1 --- */
@@ -169,19 +124,15 @@ TEST(state, shutdown_nmi_window, .sdm = "NMI-Window Exiting", .needs = NEEDS_SHU
  * The NMI waits while MOV SS blocks in L2, whose call exits. If blocking outlived the exit, the NMI would come behind L1's
  * first instruction.
  */
-TEST(state, nothing_blocked, .sdm = "Updating Non-Register State", .rules = "exit.load.nothing-blocked")
+SCENES(state, nothing_blocked, .sdm = "Updating Non-Register State", .rules = "exit.load.nothing-blocked")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "MOV SS", CODE(""), .blocked = BY_MOV_SS, .nmi = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "MOV SS", CODE(""), .blocked = BY_MOV_SS, .nmi = true });
-	if (PASSES("exit.load.nothing-blocked", &st, e)) {
+	if (PASSES("exit.load.nothing-blocked", st, e)) {
 		JUDGE("exit.load.nothing-blocked", vmread(VMCS_guest_interruptibility_state), BY_MOV_SS);
 		JUDGE("exit.load.nothing-blocked", stage_nmis(), 1);
 		JUDGE("exit.load.nothing-blocked", stage_nmi_ip(), vmread(VMCS_host_rip));
 	}
-	stage_done(&st);
 }
 
 /* --- MONITOR --- */
@@ -208,30 +159,27 @@ static bool waits(struct cpu *c)
 #define MWAIT "\x31\xc9\x31\xc0\x0f\x01\xc9"
 
 /* What isn't armed doesn't wait. That MWAIT does wait otherwise, nobody promises: it's told in a note. */
-TEST(state, monitor_cleared, .sdm = "Updating Non-Register State",
-     .needs = "MONITOR and MWAIT; activate VMX-preemption timer",
-     .rules = "exit.load.monitor-cleared entry.monitor-cleared")
+SCENES(state, monitor_cleared, .sdm = "Updating Non-Register State",
+       .needs = "MONITOR and MWAIT; activate VMX-preemption timer",
+       .rules = "exit.load.monitor-cleared entry.monitor-cleared")
 {
-	struct stage st;
 	struct exit e;
 	bool armed;
 
-	stage_begin(&st, c);
 	monitor_arm();
 	armed = waits(c);
-	e = scene(&st, &(const struct scene){ .name = "MONITOR in L2", CODE(MONITOR), .pin = TIMED });
-	PASSES("exit.load.monitor-cleared", &st, e);
+	e = SCENE(st, "MONITOR in L2", CODE(MONITOR), .pin = TIMED);
+	PASSES("exit.load.monitor-cleared", st, e);
 	JUDGE("exit.load.monitor-cleared", waits(c), false);
 	/* scene() would do too much between. */
-	e = scene(&st, &(const struct scene){ .name = "MONITOR in L1", CODE("\x0f\xa2" MWAIT), .pin = TIMED });
-	if (ENDS("entry.monitor-cleared", &st, e, EXIT_cpuid, 0)) {
-		skip_instruction(&st.s.v, &e);
+	e = SCENE(st, "MONITOR in L1", CODE("\x0f\xa2" MWAIT), .pin = TIMED);
+	if (ENDS("entry.monitor-cleared", st, e, EXIT_cpuid, 0)) {
+		skip_instruction(&st->s.v, &e);
 		monitor_arm();
-		e = scene_again(&st);
-		PASSES("entry.monitor-cleared", &st, e);
+		e = scene_again(st);
+		PASSES("entry.monitor-cleared", st, e);
 	}
-	e = scene(&st, &(const struct scene){ .name = "MONITOR and MWAIT in L2", CODE(MONITOR MWAIT), .pin = TIMED });
+	e = SCENE(st, "MONITOR and MWAIT in L2", CODE(MONITOR MWAIT), .pin = TIMED);
 	say_note("MWAIT after MONITOR waits: L1 %s, L2 %s", armed ? "yes" : "no",
 		 e.reason == EXIT_preemption_timer ? "yes" : "no");
-	stage_done(&st);
 }

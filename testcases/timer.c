@@ -17,185 +17,140 @@ static u32 rate(void)
 	return (u32)vmx_caps.misc & 31;
 }
 
-TEST(timer, zero, .sdm = TIMER, .needs = NEEDS,
-     .rules = "entry.timer-zero timer.not-blocked exit.info.timer-qualification")
+SCENES(timer, zero, .sdm = TIMER, .needs = NEEDS,
+       .rules = "entry.timer-zero timer.not-blocked exit.info.timer-qualification")
 {
 	static const struct {
 		const char *name;
 		ulong flags;
 		u32 blocked;
 	} states[] = { { "IF=0", 0, 0 }, { "IF=1", RFLAGS_IF, 0 }, { "IF=0, NMI", 0, BY_NMI } };
-	struct stage st;
 	struct exit e;
 
-	stage_begin(&st, c);
 	for (u32 i = 0; i < ARRAY_SIZE(states); i++) {
-		const struct scene sc = { .name = states[i].name,
-					  NOPS(3),
-					  .flags = states[i].flags,
-					  .blocked = states[i].blocked,
-					  .pin = TIMED,
-					  .timer_zero = true };
-
-		e = scene(&st, &sc);
-		ENDS("entry.timer-zero", &st, e, EXIT_preemption_timer, 0);
+		e = SCENE(st, states[i].name, NOPS(3), .flags = states[i].flags, .blocked = states[i].blocked,
+			  .pin = TIMED, .timer_zero = true);
+		ENDS("entry.timer-zero", st, e, EXIT_preemption_timer, 0);
 		JUDGE("exit.info.timer-qualification", e.qualification, 0);
 		JUDGE("timer.not-blocked", vmread(VMCS_guest_interruptibility_state), states[i].blocked);
 		JUDGE("timer.not-blocked", vmread(VMCS_guest_rflags), RFLAGS_FIXED | states[i].flags);
 	}
-	stage_done(&st);
 }
 
-TEST(timer, zero_shadow, .sdm = TIMER, .needs = NEEDS, .rules = "entry.timer-zero timer.not-blocked")
+SCENES(timer, zero_shadow, .sdm = TIMER, .needs = NEEDS, .rules = "entry.timer-zero timer.not-blocked")
 {
-	struct stage st;
 	struct exit e;
 
-	stage_begin(&st, c);
 	for (u32 blocked = BY_STI; blocked <= BY_MOV_SS; blocked <<= 1) {
-		const struct scene sc = { .name = blocked == BY_STI ? "STI" : "MOV SS",
-					  NOPS(3),
-					  .flags = RFLAGS_IF,
-					  .blocked = blocked,
-					  .pin = TIMED,
-					  .timer_zero = true };
-
-		e = scene(&st, &sc);
-		ENDS("entry.timer-zero", &st, e, EXIT_preemption_timer, 0);
+		e = SHADOW(st, blocked, .pin = TIMED, .timer_zero = true);
+		ENDS("entry.timer-zero", st, e, EXIT_preemption_timer, 0);
 		JUDGE("timer.not-blocked", vmread(VMCS_guest_interruptibility_state), blocked);
 	}
-	stage_done(&st);
 }
 
-static void check_inactive(struct cpu *c, enum activity activity, const struct where *rule)
+static void check_inactive(struct stage *st, enum activity activity, const struct where *rule)
 {
-	struct stage st;
 	struct exit e;
 
-	stage_begin(&st, c);
 	for (u32 zero = 0; zero < 2; zero++) {
-		const struct scene sc = { .name = zero ? "timer 0" : "timer 5000",
-					  NOPS(3),
-					  .activity = activity,
-					  .pin = TIMED,
-					  .timer = 5000 >> rate(),
-					  .timer_zero = zero };
-
-		e = scene(&st, &sc);
-		stage_ends(rule, &st, &e, EXIT_preemption_timer, (ulong)st.s.code);
+		e = SCENE(st, zero ? "timer 0" : "timer 5000", NOPS(3), .activity = activity, .pin = TIMED,
+			  .timer = 5000 >> rate(), .timer_zero = zero);
+		stage_ends(rule, st, &e, EXIT_preemption_timer, (ulong)st->s.code);
 		JUDGE("exit.save.activity", vmread(VMCS_guest_activity_state), activity);
 	}
-	stage_done(&st);
 }
 
-TEST(timer, hlt, .sdm = TIMER, .needs = NEEDS "; activity state HLT", .rules = "entry.timer-hlt exit.save.activity")
+SCENES(timer, hlt, .sdm = TIMER, .needs = NEEDS "; activity state HLT", .rules = "entry.timer-hlt exit.save.activity")
 {
-	check_inactive(c, HLT, WHERE("entry.timer-hlt"));
+	check_inactive(st, HLT, WHERE("entry.timer-hlt"));
 }
 
-TEST(timer, shutdown, .sdm = TIMER, .needs = NEEDS "; activity state shutdown",
-     .rules = "timer.shutdown exit.save.activity")
+SCENES(timer, shutdown, .sdm = TIMER, .needs = NEEDS "; activity state shutdown",
+       .rules = "timer.shutdown exit.save.activity")
 {
-	check_inactive(c, SHUTDOWN, WHERE("timer.shutdown"));
+	check_inactive(st, SHUTDOWN, WHERE("timer.shutdown"));
 }
 
 /* L2 executes HLT while the timer runs. */
-TEST(timer, hlt_instruction, .sdm = TIMER, .needs = NEEDS "; activity state HLT",
-     .rules = "timer.hlt exit.save.activity")
+SCENES(timer, hlt_instruction, .sdm = TIMER, .needs = NEEDS "; activity state HLT",
+       .rules = "timer.hlt exit.save.activity")
 {
-	struct stage st;
 	struct exit e;
 
-	stage_begin(&st, c);
 	for (u32 n = 0; n < 2; n++) {
-		const struct scene sc = { .name = n ? "HLT, IF=1" : "HLT, IF=0",
-					  CODE("\xf4\x90"),
-					  .flags = n ? RFLAGS_IF : 0,
-					  .pin = TIMED };
-
-		e = scene(&st, &sc);
-		ENDS("timer.hlt", &st, e, EXIT_preemption_timer, 1);
+		e = SCENE(st, n ? "HLT, IF=1" : "HLT, IF=0", CODE("\xf4\x90"), .flags = n ? RFLAGS_IF : 0,
+			  .pin = TIMED);
+		ENDS("timer.hlt", st, e, EXIT_preemption_timer, 1);
 		JUDGE("exit.save.activity", vmread(VMCS_guest_activity_state), HLT);
 	}
-	stage_done(&st);
 }
 
 /* JMP to itself */
 #define LOOP_FOREVER "\xeb\xfe"
 
-TEST(timer, expires, .sdm = TIMER, .needs = NEEDS_SAVED,
-     .rules = "timer.expires timer.saved-zero timer.loaded exit.save.timer exit.info.timer-qualification")
+SCENES(timer, expires, .sdm = TIMER, .needs = NEEDS_SAVED,
+       .rules = "timer.expires timer.saved-zero timer.loaded exit.save.timer exit.info.timer-qualification")
 {
 	const u32 ticks = 20000u >> rate();
 	struct scene sc = { .name = "loop", CODE(LOOP_FOREVER), .pin = TIMED, .vmexit = SAVES, .timer = ticks };
-	struct stage st;
 	struct exit e;
 	u64 begin;
 
-	stage_begin(&st, c);
 	begin = read_tsc();
-	e = scene(&st, &sc);
-	ENDS("timer.expires", &st, e, EXIT_preemption_timer, 0);
+	e = scene(st, &sc);
+	ENDS("timer.expires", st, e, EXIT_preemption_timer, 0);
 	JUDGE("exit.info.timer-qualification", e.qualification, 0);
 	/* It begins to count somewhere within a tick. */
 	JUDGE("timer.expires", read_tsc() - begin >= (u64)(ticks - 1) << rate(), true);
 	JUDGE("timer.saved-zero", vmread(VMCS_preemption_timer_value), 0);
 	/* Not saved: the field is as it was, and the next entry starts from it. */
 	sc.vmexit = 0;
-	e = scene(&st, &sc);
-	ENDS("timer.expires", &st, e, EXIT_preemption_timer, 0);
+	e = scene(st, &sc);
+	ENDS("timer.expires", st, e, EXIT_preemption_timer, 0);
 	JUDGE("exit.save.timer", vmread(VMCS_preemption_timer_value), ticks);
 	begin = read_tsc();
-	e = scene_again(&st);
-	ENDS("timer.loaded", &st, e, EXIT_preemption_timer, 0);
+	e = scene_again(st);
+	ENDS("timer.loaded", st, e, EXIT_preemption_timer, 0);
 	JUDGE("timer.loaded", read_tsc() - begin >= (u64)(ticks - 1) << rate(), true);
-	stage_done(&st);
 }
 
 /* RDTSC; MOV EBX,EAX; MOV ECX,20000; LOOP; RDTSC */
 #define TWO_TSC "\x0f\x31\x89\xc3\xb9\x20\x4e\x00\x00\xe2\xfe\x0f\x31"
 
 /* L2's own time is less than what the timer has counted, L1's is more. */
-TEST(timer, rate, .sdm = TIMER, .needs = NEEDS_SAVED, .rules = "timer.rate exit.save.timer")
+SCENES(timer, rate, .sdm = TIMER, .needs = NEEDS_SAVED, .rules = "timer.rate exit.save.timer")
 {
 	const u32 start = 0x40000000;
 	u64 begin, around, counted, inside;
-	struct stage st;
 	struct exit e;
 
-	stage_begin(&st, c);
 	for (u32 n = 0; n < 3; n++) {
 		begin = read_tsc();
-		e = scene(&st, &(const struct scene){
-				       .name = "loop", CODE(TWO_TSC), .pin = TIMED, .vmexit = SAVES, .timer = start });
+		e = SCENE(st, "loop", CODE(TWO_TSC), .pin = TIMED, .vmexit = SAVES, .timer = start);
 		around = read_tsc() - begin;
-		if (!PASSES("exit.save.timer", &st, e))
+		if (!PASSES("exit.save.timer", st, e))
 			break;
-		inside = (u32)st.s.v.g.ax - (u32)st.s.v.g.bx;
+		inside = (u32)st->s.v.g.ax - (u32)st->s.v.g.bx;
 		counted = start - vmread(VMCS_preemption_timer_value);
 		JUDGE("exit.save.timer", vmread(VMCS_preemption_timer_value) < start, true);
 		/* One tick more or less at each end. */
 		JUDGE("timer.rate", (counted + 2) << rate() >= inside, true);
 		JUDGE("timer.rate", counted << rate() <= around + (2u << rate()), true);
 	}
-	stage_done(&st);
 }
 
-TEST(timer, off, .sdm = TIMER, .needs = NEEDS, .rules = "timer.off")
+SCENES(timer, off, .sdm = TIMER, .needs = NEEDS, .rules = "timer.off")
 {
-	struct stage st;
 	struct exit e;
 
-	stage_begin(&st, c);
 	vmwrite(VMCS_preemption_timer_value, 0);
-	e = scene(&st, &(const struct scene){ .name = "off, 0", NOPS(3) });
-	PASSES("timer.off", &st, e);
+	e = SCENE(st, "off, 0", NOPS(3));
+	PASSES("timer.off", st, e);
 	JUDGE("timer.off", vmread(VMCS_preemption_timer_value), 0);
 	vmwrite(VMCS_preemption_timer_value, 100);
-	e = scene(&st, &(const struct scene){ .name = "off, 100", CODE(TWO_TSC) });
-	PASSES("timer.off", &st, e);
+	e = SCENE(st, "off, 100", CODE(TWO_TSC));
+	PASSES("timer.off", st, e);
 	JUDGE("timer.off", vmread(VMCS_preemption_timer_value), 100);
-	stage_done(&st);
 }
 
 #define LEAVE_MIN 3000u
@@ -248,98 +203,59 @@ TEST(timer, stops, .sdm = TIMER, .needs = NEEDS, .rules = "timer.stops")
 
 /* --- What comes first --- */
 
-TEST(timer, after_injection, .sdm = TIMER, .needs = NEEDS, .rules = "timer.after-injection")
+SCENES(timer, after_injection, .sdm = TIMER, .needs = NEEDS, .rules = "timer.after-injection")
 {
-	static const struct {
-		const char *name;
-		u32 event;
-	} events[] = { { "exception", EVENT_EXCEPTION(VEC_UD) },
-		       { "interrupt", EVENT_EXTERNAL(SCENE_VECTOR) },
-		       { "NMI", EVENT_NMI } };
-	struct stage st;
 	struct exit e;
 
-	stage_begin(&st, c);
-	for (u32 i = 0; i < ARRAY_SIZE(events); i++) {
-		const struct scene sc = { .name = events[i].name,
-					  NOPS(3),
-					  .flags = RFLAGS_IF,
-					  .pin = TIMED,
-					  .timer_zero = true,
-					  .inject = events[i].event };
-
-		e = scene(&st, &sc);
-		ENDS_AT("timer.after-injection", &st, e, EXIT_preemption_timer,
-			scene_handler(&st, events[i].event & 0xff));
+	for (const struct scene_event *v = scene_events; v < scene_events + SCENE_HARDWARE_EVENTS; v++) {
+		e = SCENE(st, v->name, NOPS(3), .flags = RFLAGS_IF, .pin = TIMED, .timer_zero = true,
+			  .inject = v->event);
+		ENDS_AT("timer.after-injection", st, e, EXIT_preemption_timer, scene_handler(st, v->event & 0xff));
 		JUDGE("timer.after-injection", vmread(VMCS_idt_vectoring_info) & EVENT_VALID, 0);
 		JUDGE("timer.after-injection", vmread(VMCS_vm_entry_interruption_info) & EVENT_VALID, 0);
-		JUDGE("timer.after-injection", scene_frame_ip(), (ulong)st.s.code);
+		JUDGE("timer.after-injection", scene_frame_ip(), (ulong)st->s.code);
 	}
-	stage_done(&st);
 }
 
-TEST(timer, after_debug, .sdm = TIMER, .needs = NEEDS, .rules = "timer.after-debug")
+SCENES(timer, after_debug, .sdm = TIMER, .needs = NEEDS, .rules = "timer.after-debug")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "#DB exits", NOPS(3), .debug = PENDING_BS, .pin = TIMED, .timer_zero = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){
-			       .name = "#DB exits", NOPS(3), .debug = PENDING_BS, .pin = TIMED, .timer_zero = true });
-	ENDS("timer.after-debug", &st, e, EXIT_exception_or_nmi, 0);
-	e = scene(&st, &(const struct scene){ .name = "#DB is L2's",
-					      NOPS(3),
-					      .debug = PENDING_BS,
-					      .pin = TIMED,
-					      .timer_zero = true,
-					      .takes = 1u << VEC_DB });
-	ENDS_AT("timer.after-debug", &st, e, EXIT_preemption_timer, scene_handler(&st, VEC_DB));
-	stage_done(&st);
+	ENDS("timer.after-debug", st, e, EXIT_exception_or_nmi, 0);
+	e = SCENE(st, "#DB is L2's", NOPS(3), .debug = PENDING_BS, .pin = TIMED, .timer_zero = true,
+		  .takes = 1u << VEC_DB);
+	ENDS_AT("timer.after-debug", st, e, EXIT_preemption_timer, scene_handler(st, VEC_DB));
 }
 
-TEST(timer, before_nmi, .sdm = TIMER, .needs = NEEDS "; NMI exiting; virtual NMIs; NMI-window exiting",
-     .rules = "timer.before-nmi")
+SCENES(timer, before_nmi, .sdm = TIMER, .needs = NEEDS "; NMI exiting; virtual NMIs; NMI-window exiting",
+       .rules = "timer.before-nmi")
 {
-	struct stage st;
-	struct exit e;
+	struct exit e = SCENE(st, "NMI window", NOPS(3), .pin = TIMED | PIN_nmi_exiting | PIN_virtual_nmis,
+			      .proc = PROC_nmi_window_exiting, .timer_zero = true);
 
-	stage_begin(&st, c);
-	e = scene(&st, &(const struct scene){ .name = "NMI window",
-					      NOPS(3),
-					      .pin = TIMED | PIN_nmi_exiting | PIN_virtual_nmis,
-					      .proc = PROC_nmi_window_exiting,
-					      .timer_zero = true });
-	ENDS("timer.before-nmi", &st, e, EXIT_preemption_timer, 0);
-	e = scene(&st, &(const struct scene){ .name = "NMI exiting",
-					      NOPS(3),
-					      .pin = TIMED | PIN_nmi_exiting,
-					      .timer_zero = true,
-					      .nmi = true });
-	ENDS("timer.before-nmi", &st, e, EXIT_preemption_timer, 0);
-	e = scene(&st, &(const struct scene){ .name = "NMI", NOPS(3), .pin = TIMED, .timer_zero = true, .nmi = true });
-	ENDS("timer.before-nmi", &st, e, EXIT_preemption_timer, 0);
-	stage_done(&st);
+	ENDS("timer.before-nmi", st, e, EXIT_preemption_timer, 0);
+	e = SCENE(st, "NMI exiting", NOPS(3), .pin = TIMED | PIN_nmi_exiting, .timer_zero = true, .nmi = true);
+	ENDS("timer.before-nmi", st, e, EXIT_preemption_timer, 0);
+	e = SCENE(st, "NMI", NOPS(3), .pin = TIMED, .timer_zero = true, .nmi = true);
+	ENDS("timer.before-nmi", st, e, EXIT_preemption_timer, 0);
 }
 
-TEST(timer, before_interrupt, .sdm = TIMER, .needs = NEEDS "; external-interrupt exiting; interrupt-window exiting",
-     .rules = "timer.before-interrupt")
+SCENES(timer, before_interrupt, .sdm = TIMER, .needs = NEEDS "; external-interrupt exiting; interrupt-window exiting",
+       .rules = "timer.before-interrupt")
 {
 	struct scene sc = { .name = "interrupt", NOPS(3), .flags = RFLAGS_IF, .pin = TIMED, .timer_zero = true };
-	struct stage st;
 	struct exit e;
 
-	stage_begin(&st, c);
 	sc.interrupt = true;
-	e = scene(&st, &sc);
-	ENDS("timer.before-interrupt", &st, e, EXIT_preemption_timer, 0);
+	e = scene(st, &sc);
+	ENDS("timer.before-interrupt", st, e, EXIT_preemption_timer, 0);
 	JUDGE("timer.before-interrupt", scene_interrupt_pending(), true);
 	sc.name = "interrupt exiting";
 	sc.pin |= EXTERNAL;
-	e = scene(&st, &sc);
-	ENDS("timer.before-interrupt", &st, e, EXIT_preemption_timer, 0);
+	e = scene(st, &sc);
+	ENDS("timer.before-interrupt", st, e, EXIT_preemption_timer, 0);
 	sc.name = "interrupt exiting, window";
 	sc.proc = PROC_interrupt_window_exiting;
-	e = scene(&st, &sc);
-	ENDS("timer.before-interrupt", &st, e, EXIT_preemption_timer, 0);
-	stage_done(&st);
+	e = scene(st, &sc);
+	ENDS("timer.before-interrupt", st, e, EXIT_preemption_timer, 0);
 }

@@ -166,6 +166,12 @@ ulong vapic_return_address(const struct vapic *a)
 	return *(const ulong *)(ulong)vmread(VMCS_guest_rsp);
 }
 
+bool vapic_delivered(const struct where *rule, const struct vapic *a, const struct exit *e, u32 vector, u32 offset)
+{
+	return judge_equal(rule, "vector", (u64)vapic_vector(a, e), vector) &&
+	       judge_equal(rule, "return address", vapic_return_address(a), (ulong)a->s.code + offset);
+}
+
 bool vapic_bit(const struct vapic *a, u32 base, u32 vector)
 {
 	return vapic_get(a, base + vector / 32 * 16) >> vector % 32 & 1;

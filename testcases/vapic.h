@@ -3,15 +3,18 @@
  * A guest with a virtual-APIC page and an APIC-access page, which L2 sees at VAPIC_LINEAR (SDM: "APIC Virtualization and
  * Virtual Interrupts"). The APIC-access page is memory of its own, so that an access that goes through shows there.
  *
- *	vapic_begin(&a, c, 0, PROC2_virtualize_apic_accesses);
- *	vapic_set(&a, VAPIC_TPR, 0x50);
- *	e = vapic_run(&a, "\x89\x03", 2, VAPIC_TPR, 0x20);	mov [ebx], eax
+ *	VAPIC_TEST(access, vapic_begin(a, c, 0, PROC2_virtualize_apic_accesses), .sdm = ...)
+ *	{
+ *		vapic_set(a, VAPIC_TPR, 0x50);
+ *		e = vapic_run(a, "\x89\x03", 2, VAPIC_TPR, 0x20);	mov [ebx], eax
+ *	}
  *
  * L1, CPU 0, interrupts off.
  */
 #ifndef TESTCASES_VAPIC_H
 #define TESTCASES_VAPIC_H
 
+#include "testcases/judge.h"
 #include "testcases/snippet.h"
 
 #define VAPIC_ID 0x20u
@@ -60,6 +63,9 @@ struct vapic {
  * delivery. Threshold, status and EOI-exit bitmaps are 0.
  */
 void vapic_begin(struct vapic *a, struct cpu *c, u32 opt, u32 proc2);
+/* A test with `a`, which this begins: vapic_begin(a, c, ...) or vapic_delivery(a, c, ...). */
+#define VAPIC_TEST(name_, begin_, ...) \
+	TEST_WITH(apic, name_, struct vapic, a, (judge_begin(), begin_), judge_done(), __VA_ARGS__)
 /* Turns "use TPR shadow" on. */
 void vapic_shadow(struct vapic *a);
 /* Other secondary controls. */
@@ -95,6 +101,9 @@ void vapic_idt(struct vapic *a);
 int vapic_vector(const struct vapic *a, const struct exit *e);
 /* RIP that the handler would return to. */
 ulong vapic_return_address(const struct vapic *a);
+/* Judges both: it's the vector's handler, and that would return to so far behind L2's first byte. False if it's another. */
+#define DELIVERED(rule, a, e, vector, offset) vapic_delivered(WHERE(rule), (a), &(e), (vector), (offset))
+bool vapic_delivered(const struct where *rule, const struct vapic *a, const struct exit *e, u32 vector, u32 offset);
 
 /* --- Virtual interrupts --- */
 

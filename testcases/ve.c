@@ -59,6 +59,8 @@ static void ve_begin(struct ve *t, struct cpu *c)
 	make_idt(t);
 }
 
+#define VE(name_, ...) TEST_WITH(ve, name_, struct ve, t, ve_begin(t, c), judge_done(), __VA_ARGS__)
+
 static void area_is(struct ve *t, u32 busy)
 {
 	memset((void *)t->area, 0x5a, sizeof(*t->area));
@@ -125,24 +127,21 @@ static void judge_delivered(struct ve *t, enum path_access a, u64 rights)
 
 #define NEEDS "EPT-violation #VE; INVEPT"
 
-TEST(ve, converts, .sdm = "Convertible EPT Violations", .needs = NEEDS, .opt = OPT_ept,
-     .rules = "ve.converts ve.information ve.sets-busy ve.fault ve.restart")
+VE(converts, .sdm = "Convertible EPT Violations", .needs = NEEDS, .opt = OPT_ept,
+   .rules = "ve.converts ve.information ve.sets-busy ve.fault ve.restart")
 {
 	static const u64 rights[] = { 0, EPT_R, EPT_R | EPT_X, EPT_R | EPT_W };
-	struct ve t;
 
-	ve_begin(&t, c);
-	for (int level = t.p.top; level >= 1; level--)
+	for (int level = t->p.top; level >= 1; level--)
 		for (u32 i = 0; i < ARRAY_SIZE(rights); i++)
 			for (enum path_access a = 0; a < PATH_ACCESSES; a++) {
 				if (!(path_needs[a] & ~rights[i]))
 					continue;
 				judge_about(ept_level_name(level), path_access_name(a));
-				path_set(&t.p, level, (t.p.full[level] & ~EPT_RWX) | rights[i]);
-				judge_delivered(&t, a, rights[i]);
-				path_restore(&t.p);
+				path_set(&t->p, level, (t->p.full[level] & ~EPT_RWX) | rights[i]);
+				judge_delivered(t, a, rights[i]);
+				path_restore(&t->p);
 			}
-	judge_done();
 }
 
 static void judge_exits(struct ve *t, const char *rule, u32 reason, u32 busy, enum path_access a)
@@ -176,230 +175,199 @@ static void judge_suppressed_leaf(struct ve *t, int level, u64 rights, enum path
 	path_restore(p);
 }
 
-TEST(ve, suppressed, .sdm = "Convertible EPT Violations", .needs = NEEDS, .opt = OPT_ept,
-     .rules = "ve.suppressed ve.table-bit-ignored ve.misconfiguration")
+VE(suppressed, .sdm = "Convertible EPT Violations", .needs = NEEDS, .opt = OPT_ept,
+   .rules = "ve.suppressed ve.table-bit-ignored ve.misconfiguration")
 {
-	struct ve t;
-
-	ve_begin(&t, c);
-	for (int level = t.p.top; level >= 1; level--)
+	for (int level = t->p.top; level >= 1; level--)
 		for (enum path_access a = 0; a < PATH_ACCESSES; a++) {
 			judge_about(ept_level_name(level), path_access_name(a));
-			path_set(&t.p, level, EPT_SUPPRESS_VE);
-			judge_exits(&t, "ve.suppressed", EXIT_ept_violation, 0, a);
-			path_set(&t.p, level, (t.p.full[level] & ~EPT_TYPE(7)) | EPT_TYPE(3));
-			judge_exits(&t, "ve.misconfiguration", EXIT_ept_misconfiguration, 0, a);
+			path_set(&t->p, level, EPT_SUPPRESS_VE);
+			judge_exits(t, "ve.suppressed", EXIT_ept_violation, 0, a);
+			path_set(&t->p, level, (t->p.full[level] & ~EPT_TYPE(7)) | EPT_TYPE(3));
+			judge_exits(t, "ve.misconfiguration", EXIT_ept_misconfiguration, 0, a);
 			/* Nothing present lacks the right to read, but where execute-only is offered. */
 			if (a != PATH_READ)
-				judge_suppressed_leaf(&t, level, a == PATH_FETCH ? EPT_R : EPT_R | EPT_X, a);
+				judge_suppressed_leaf(t, level, a == PATH_FETCH ? EPT_R : EPT_R | EPT_X, a);
 		}
-	judge_done();
 }
 
-TEST(ve, disabled, .sdm = "Convertible EPT Violations", .needs = NEEDS, .opt = OPT_ept, .rules = "ve.disabled")
+VE(disabled, .sdm = "Convertible EPT Violations", .needs = NEEDS, .opt = OPT_ept, .rules = "ve.disabled")
 {
-	struct ve t;
-
-	ve_begin(&t, c);
-	t.p.s.v.ctl[CTL_PROC2] &= ~(u32)PROC2_ept_violation_ve;
-	vcpu_write_controls(&t.p.s.v);
+	t->p.s.v.ctl[CTL_PROC2] &= ~(u32)PROC2_ept_violation_ve;
+	vcpu_write_controls(&t->p.s.v);
 	for (u32 suppress = 0; suppress < 2; suppress++)
 		for (enum path_access a = 0; a < PATH_ACCESSES; a++) {
 			judge_about(path_access_name(a), suppress ? "bit 63 is 1" : "bit 63 is 0");
-			path_set(&t.p, 1, suppress ? EPT_SUPPRESS_VE : 0);
-			judge_exits(&t, "ve.disabled", EXIT_ept_violation, 0, a);
+			path_set(&t->p, 1, suppress ? EPT_SUPPRESS_VE : 0);
+			judge_exits(t, "ve.disabled", EXIT_ept_violation, 0, a);
 		}
-	judge_done();
 }
 
-TEST(ve, busy, .sdm = "Virtualization Exceptions", .needs = NEEDS, .opt = OPT_ept, .rules = "ve.busy ve.converts")
+VE(busy, .sdm = "Virtualization Exceptions", .needs = NEEDS, .opt = OPT_ept, .rules = "ve.busy ve.converts")
 {
 	static const u32 busy[] = { 0xffffffff, 1, 0x100, 0x10000, 0x80000000, 0xfffffffe };
-	struct ve t;
 	struct exit e;
 
-	ve_begin(&t, c);
 	for (u32 i = 0; i < ARRAY_SIZE(busy); i++) {
-		path_set(&t.p, 1, 0);
-		judge_exits(&t, "ve.busy", EXIT_ept_violation, busy[i], PATH_READ);
+		path_set(&t->p, 1, 0);
+		judge_exits(t, "ve.busy", EXIT_ept_violation, busy[i], PATH_READ);
 	}
 	/* Twice without anybody who clears it. */
-	path_set(&t.p, 1, 0);
-	path_synchronize(&t.p);
-	area_is(&t, 0);
-	e = path_access(&t.p, PATH_READ);
-	JUDGE("ve.converts", delivered(&t, &e, VEC_VE), true);
-	e = path_access(&t.p, PATH_READ);
+	path_set(&t->p, 1, 0);
+	path_synchronize(&t->p);
+	area_is(t, 0);
+	e = path_access(&t->p, PATH_READ);
+	JUDGE("ve.converts", delivered(t, &e, VEC_VE), true);
+	e = path_access(&t->p, PATH_READ);
 	JUDGE("ve.busy", e.reason, EXIT_ept_violation);
-	judge_done();
 }
 
-TEST(ve, intercepted, .sdm = "Delivery of Virtualization Exceptions", .needs = NEEDS, .opt = OPT_ept,
-     .rules = "ve.intercepted ve.information ve.sets-busy exit.info.interruption ve.restart")
+VE(intercepted, .sdm = "Delivery of Virtualization Exceptions", .needs = NEEDS, .opt = OPT_ept,
+   .rules = "ve.intercepted ve.information ve.sets-busy exit.info.interruption ve.restart")
 {
-	struct ve t;
-
-	ve_begin(&t, c);
-	t.p.s.v.l2_takes = 0;
-	vcpu_write_controls(&t.p.s.v);
+	t->p.s.v.l2_takes = 0;
+	vcpu_write_controls(&t->p.s.v);
 	for (enum path_access a = 0; a < PATH_ACCESSES; a++) {
 		struct exit e;
 
 		judge_about(path_access_name(a), "#VE exits");
-		area_is(&t, 0);
-		path_set(&t.p, 1, 0);
-		path_synchronize(&t.p);
-		e = path_access(&t.p, a);
+		area_is(t, 0);
+		path_set(&t->p, 1, 0);
+		path_synchronize(&t->p);
+		e = path_access(&t->p, a);
 		if (!JUDGE("ve.intercepted", e.reason, EXIT_exception_or_nmi))
 			continue;
 		JUDGE("exit.info.interruption", vmread(VMCS_exit_interruption_info), INFO_HARDWARE_EXCEPTION | VEC_VE);
-		JUDGE("ve.intercepted", e.ip, a == PATH_FETCH ? t.p.la : (ulong)t.p.s.code);
-		judge_area(&t, a, 0, QUAL_LINEAR_VALID | QUAL_TRANSLATED);
-		JUDGE("ve.restart", path_untouched(&t.p), true);
-		path_restore(&t.p);
-		e = path_again(&t.p);
-		JUDGE("ve.restart", path_passed(&t.p, a, &e), true);
+		JUDGE("ve.intercepted", e.ip, a == PATH_FETCH ? t->p.la : (ulong)t->p.s.code);
+		judge_area(t, a, 0, QUAL_LINEAR_VALID | QUAL_TRANSLATED);
+		JUDGE("ve.restart", path_untouched(&t->p), true);
+		path_restore(&t->p);
+		e = path_again(&t->p);
+		JUDGE("ve.restart", path_passed(&t->p, a, &e), true);
 	}
-	judge_done();
 }
 
-TEST(ve, page_walk, .sdm = "Convertible EPT Violations", .needs = NEEDS, .opt = OPT_ept,
-     .rules = "ve.converts ve.information ve.fault")
+VE(page_walk, .sdm = "Convertible EPT Violations", .needs = NEEDS, .opt = OPT_ept,
+   .rules = "ve.converts ve.information ve.fault")
 {
-	struct ve t;
-
-	ve_begin(&t, c);
-	path_is_page_table(&t.p);
+	path_is_page_table(&t->p);
 	for (enum path_access a = 0; a < PATH_ACCESSES; a++) {
 		struct exit e;
 
 		judge_about("page walk", path_access_name(a));
-		area_is(&t, 0);
-		path_set(&t.p, 1, 0);
-		path_synchronize(&t.p);
-		e = path_access(&t.p, a);
-		path_restore(&t.p);
-		if (!JUDGE("ve.converts", delivered(&t, &e, VEC_VE), true))
+		area_is(t, 0);
+		path_set(&t->p, 1, 0);
+		path_synchronize(&t->p);
+		e = path_access(&t->p, a);
+		path_restore(&t->p);
+		if (!JUDGE("ve.converts", delivered(t, &e, VEC_VE), true))
 			continue;
-		JUDGE("ve.information", t.area->qualification, QUAL_READ | QUAL_LINEAR_VALID);
-		JUDGE("ve.information", t.area->physical, t.p.gpa + PATH_WALK_INDEX * 8);
-		JUDGE("ve.information", t.area->linear, path_linear(&t.p, a));
-		judge_frame(&t, a);
+		JUDGE("ve.information", t->area->qualification, QUAL_READ | QUAL_LINEAR_VALID);
+		JUDGE("ve.information", t->area->physical, t->p.gpa + PATH_WALK_INDEX * 8);
+		JUDGE("ve.information", t->area->linear, path_linear(&t->p, a));
+		judge_frame(t, a);
 	}
-	judge_done();
 }
 
 /* Delivery of #UD pushes to the path's page, which is absent. */
-TEST(ve, during_delivery, .sdm = "Virtualization Exceptions", .needs = NEEDS, .opt = OPT_ept,
-     .rules = "ve.delivery-exits exit.info.idt-vectoring")
+VE(during_delivery, .sdm = "Virtualization Exceptions", .needs = NEEDS, .opt = OPT_ept,
+   .rules = "ve.delivery-exits exit.info.idt-vectoring")
 {
-	struct ve t;
 	struct exit e;
 
-	ve_begin(&t, c);
-	t.p.s.v.l2_takes |= 1u << VEC_UD;
-	vcpu_write_controls(&t.p.s.v);
+	t->p.s.v.l2_takes |= 1u << VEC_UD;
+	vcpu_write_controls(&t->p.s.v);
 	for (u32 again = 0; again < 2; again++) {
-		path_set(&t.p, 1, 0);
-		path_synchronize(&t.p);
-		area_is(&t, 0);
+		path_set(&t->p, 1, 0);
+		path_synchronize(&t->p);
+		area_is(t, 0);
 		/* UD2; or the same event, injected */
-		snippet_code(&t.p.s, "\x0f\x0b", 2);
-		vmwrite(VMCS_guest_rsp, t.p.la + PAGE_SIZE);
+		snippet_code(&t->p.s, "\x0f\x0b", 2);
+		vmwrite(VMCS_guest_rsp, t->p.la + PAGE_SIZE);
 		if (again)
 			vmwrite(VMCS_vm_entry_interruption_info, INFO_HARDWARE_EXCEPTION | VEC_UD);
 		judge_about("delivery of #UD", again ? "injected" : "by UD2");
-		e = snippet_run(&t.p.s);
+		e = snippet_run(&t->p.s);
 		JUDGE("ve.delivery-exits", e.reason, EXIT_ept_violation);
-		JUDGE("ve.delivery-exits", area_untouched(&t, 0), true);
+		JUDGE("ve.delivery-exits", area_untouched(t, 0), true);
 		JUDGE("exit.info.idt-vectoring", vmread(VMCS_idt_vectoring_info), INFO_HARDWARE_EXCEPTION | VEC_UD);
-		path_restore(&t.p);
+		path_restore(&t->p);
 	}
-	judge_done();
 }
 
 /* What the VMCS says at the entry. */
-TEST(ve, eptp_index, .sdm = "Virtualization-Exception Information", .needs = NEEDS, .opt = OPT_ept,
-     .rules = "ve.eptp-index ve.converts")
+VE(eptp_index, .sdm = "Virtualization-Exception Information", .needs = NEEDS, .opt = OPT_ept,
+   .rules = "ve.eptp-index ve.converts")
 {
 	static const u16 indices[] = { 0xffff, 0x8001, 511, 1, 0 };
-	struct ve t;
 
-	ve_begin(&t, c);
 	for (u32 i = 0; i < ARRAY_SIZE(indices); i++) {
 		struct exit e;
 
 		vmwrite(VMCS_eptp_index, indices[i]);
-		area_is(&t, 0);
-		path_set(&t.p, 1, 0);
-		path_synchronize(&t.p);
-		e = path_access(&t.p, PATH_READ);
-		JUDGE("ve.converts", delivered(&t, &e, VEC_VE), true);
-		JUDGE("ve.eptp-index", t.area->eptp_index, indices[i]);
+		area_is(t, 0);
+		path_set(&t->p, 1, 0);
+		path_synchronize(&t->p);
+		e = path_access(&t->p, PATH_READ);
+		JUDGE("ve.converts", delivered(t, &e, VEC_VE), true);
+		JUDGE("ve.eptp-index", t->area->eptp_index, indices[i]);
 		JUDGE("ve.eptp-index", vmread(VMCS_eptp_index), indices[i]);
 	}
-	judge_done();
 }
 
 /* Behind a VMFUNC, in the same run of L2: #VE tells the index that it took. */
-TEST(ve, eptp_index_of_vmfunc, .sdm = "EPTP Switching", .needs = NEEDS "; EPTP switching", .opt = OPT_ept,
-     .rules = "ve.eptp-index-vmfunc ve.converts")
+VE(eptp_index_of_vmfunc, .sdm = "EPTP Switching", .needs = NEEDS "; EPTP switching", .opt = OPT_ept,
+   .rules = "ve.eptp-index-vmfunc ve.converts")
 {
 	static const u16 indices[] = { 300, 511, 0 };
 	u64 *list = page_alloc();
-	struct ve t;
-	struct vcpu *v = &t.p.s.v;
+	struct vcpu *v = &t->p.s.v;
 
-	ve_begin(&t, c);
 	v->ctl[CTL_PROC2] |= PROC2_enable_vm_functions;
 	vcpu_write_controls(v);
 	vmwrite(VMCS_vm_function_controls, VMFUNC_EPTP_SWITCHING);
 	vmwrite(VMCS_eptp_list_address, (ulong)list);
-	path_set(&t.p, 1, 0);
-	path_synchronize(&t.p);
+	path_set(&t->p, 1, 0);
+	path_synchronize(&t->p);
 	for (u32 i = 0; i < ARRAY_SIZE(indices); i++) {
 		struct exit e;
 
 		list[indices[i]] = v->eptp;
-		area_is(&t, 0);
+		area_is(t, 0);
 		/* VMFUNC; MOV BX, [DI] */
-		snippet_code(&t.p.s, "\x0f\x01\xd4\x8b\x1f", 5);
+		snippet_code(&t->p.s, "\x0f\x01\xd4\x8b\x1f", 5);
 		v->g.ax = 0;
 		v->g.cx = indices[i];
-		v->g.di = t.p.la;
-		e = snippet_run(&t.p.s);
-		JUDGE("ve.converts", delivered(&t, &e, VEC_VE), true);
-		JUDGE("ve.eptp-index-vmfunc", t.area->eptp_index, indices[i]);
+		v->g.di = t->p.la;
+		e = snippet_run(&t->p.s);
+		JUDGE("ve.converts", delivered(t, &e, VEC_VE), true);
+		JUDGE("ve.eptp-index-vmfunc", t->area->eptp_index, indices[i]);
 	}
-	judge_done();
 }
 
 /* Real-address mode has no #VE. */
-TEST(ve, real_mode, .sdm = "Convertible EPT Violations", .needs = NEEDS, .opt = OPT_ept | OPT_unrestricted,
-     .rules = "ve.protected-mode")
+VE(real_mode, .sdm = "Convertible EPT Violations", .needs = NEEDS, .opt = OPT_ept | OPT_unrestricted,
+   .rules = "ve.protected-mode")
 {
-	struct ve t;
-	struct vcpu *v = &t.p.s.v;
+	struct vcpu *v = &t->p.s.v;
 	struct exit e;
 	u64 gpa;
 
-	ve_begin(&t, c);
 	v->ctl[CTL_PROC2] |= PROC2_unrestricted_guest;
 	vcpu_write_controls(v);
-	snippet_mode(&t.p.s, SNIP_REAL, false);
-	gpa = (ulong)t.p.s.data;
+	snippet_mode(&t->p.s, SNIP_REAL, false);
+	gpa = (ulong)t->p.s.data;
 	/* The last table of the identity map is everybody's. */
 	ept_map_page(v->eptp & EPT_ADDR, gpa, 0, 0);
-	path_synchronize(&t.p);
-	area_is(&t, 0);
-	snippet_code(&t.p.s, "\x8b\x05", 2);
+	path_synchronize(&t->p);
+	area_is(t, 0);
+	snippet_code(&t->p.s, "\x8b\x05", 2);
 	v->g.di = (ulong)gpa + 0x100;
-	e = snippet_run(&t.p.s);
+	e = snippet_run(&t->p.s);
 	ept_map_page(v->eptp & EPT_ADDR, gpa, gpa, EPT_RWX);
-	path_synchronize(&t.p);
+	path_synchronize(&t->p);
 	judge_about("read", "real-address mode");
 	if (JUDGE("ve.protected-mode", e.reason, EXIT_ept_violation))
 		JUDGE("ve.protected-mode", vmread(VMCS_guest_physical_address), gpa + 0x100);
-	JUDGE("ve.protected-mode", area_untouched(&t, 0), true);
-	judge_done();
+	JUDGE("ve.protected-mode", area_untouched(t, 0), true);
 }

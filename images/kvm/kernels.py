@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from images import apt
-from images.common import ImageError, read_file
+from images.common import ImageError, program, read_file
 from images.kvm import bzimage, debs, modules, store
 from images.kvm.modules import module_bytes
 from images.kvm.store import Kernel
@@ -218,26 +217,9 @@ def run(a: argparse.Namespace) -> None:
             print("\n".join(offered if a.task == "versions" else offered[-1:]))
 
 
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
-    # apt is in a process group of its own, so it has to be told.
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        run(arguments)
-    except ImageError as e:
-        print(f"kernels: {e}", file=sys.stderr)
-        return 3
-    except OSError as e:
-        print(f"kernels: {e.filename or ''}: {e.strerror}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        print("kernels: interrupted; nothing half-made is left", file=sys.stderr)
-        return 130
-    return 0
+    return program("kernels", lambda: run(arguments), "nothing half-made is left")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from images.common import ImageError, find_tool
+from images.common import ImageError, find_tool, program
 from images.kvm import kernels, modules, source, store
 from images.logged import logged_run
 
@@ -94,33 +93,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    a = parse(argv)
-    # make is in a process group of its own, so it has to be told.
-    signal.signal(signal.SIGTERM, interrupt)
+def work(a: argparse.Namespace) -> None:
     name = a.name or "+".join(patch.stem for patch in a.patches) or "unpatched"
     out = BUILD / f"{a.line}-{name}"
-    try:
-        kernel = choose(a.line, a.version)
-        build(kernel, a.patches, out, a.jobs)
-    except ImageError as e:
-        print(f"kvm-patched: {e}", file=sys.stderr)
-        return 3
-    except OSError as e:
-        print(f"kvm-patched: {e.filename or ''}: {e.strerror}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        print("kvm-patched: interrupted", file=sys.stderr)
-        return 130
+    kernel = choose(a.line, a.version)
+    build(kernel, a.patches, out, a.jobs)
     where = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
     count = f"{len(a.patches)} patch{'es' if len(a.patches) != 1 else ''}"
     print(f"KVM of Linux {kernel.line} {kernel.version} with {count} is in {where}. To run it:")
     print(f"  ./run_tests.py --stack bochs --stack bochs/kvm --kernel {where}/bzImage --kvm-modules {where}")
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse(argv)
+    return program("kvm-patched", lambda: work(arguments))
 
 
 if __name__ == "__main__":

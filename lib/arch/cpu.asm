@@ -6,33 +6,18 @@ section .text
 
 ; --- Ports ---
 FN out8
-%ifdef AMD64
-  mov edx, edi
-  mov eax, esi
-%else
-  mov edx, [esp + 4]
-  mov eax, [esp + 8]
-%endif
+  ARG RDX, 0
+  ARG RAX, 1
   out dx, al
   ret
 FN out16
-%ifdef AMD64
-  mov edx, edi
-  mov eax, esi
-%else
-  mov edx, [esp + 4]
-  mov eax, [esp + 8]
-%endif
+  ARG RDX, 0
+  ARG RAX, 1
   out dx, ax
   ret
 FN out32
-%ifdef AMD64
-  mov edx, edi
-  mov eax, esi
-%else
-  mov edx, [esp + 4]
-  mov eax, [esp + 8]
-%endif
+  ARG RDX, 0
+  ARG RAX, 1
   out dx, eax
   ret
 FN in8
@@ -91,14 +76,9 @@ FN msr_read_raw
 %endif
 FN msr_write_raw
   COSTS msr
-%ifdef AMD64
-  mov ecx, edi
-  mov eax, esi
-%else
-  mov ecx, [esp + 4]
-  mov eax, [esp + 8]
-  mov edx, [esp + 12]
-%endif
+  ARG RCX, 0
+  ARG RAX, 1
+  ARG RDX, 2
   EX fault_3
   wrmsr
   xor eax, eax

@@ -31,13 +31,8 @@ FN l2_start
 
 ; ulong l2_call(ulong code, ulong argument)
 FN l2_call
-%ifdef AMD64
-  mov rax, rdi
-  mov rdx, rsi
-%else
-  mov eax, [esp + 4]
-  mov edx, [esp + 8]
-%endif
+  ARG RAX, 0
+  ARG RDX, 1
   vmcall
   ret
 
@@ -195,11 +190,7 @@ FN try_read
   ret
 
 FN try_rdmsr
-%ifdef AMD64
-  mov ecx, edi
-%else
-  mov ecx, [esp + 4]
-%endif
+  ARG RCX, 0
   EX try_3
   rdmsr
   xor eax, eax

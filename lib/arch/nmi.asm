@@ -1,5 +1,5 @@
 ; SPDX-License-Identifier: BSD-2-Clause
-; NMIs that testcases/nmi.c counts. No handler of them executes IRET: NMIs stay blocked until nmi_unblock does. One CPU only.
+; NMIs that testcases/nmi.h counts. No handler of them executes IRET: NMIs stay blocked until nmi_unblock does. One CPU only.
 %include "asm.inc"
 
 section .bss

@@ -312,14 +312,9 @@ FN nmi_entry
 ; --- Instructions that only L0 needs ---
 ; u32 xsetbv_raw(u32 index, u32 low, u32 high): 0, or 3 if it faulted
 FN xsetbv_raw
-%ifdef AMD64
-  mov ecx, edi
-  mov eax, esi
-%else
-  mov ecx, [esp + 4]
-  mov eax, [esp + 8]
-  mov edx, [esp + 12]
-%endif
+  ARG RCX, 0
+  ARG RAX, 1
+  ARG RDX, 2
   EX .fault
   xsetbv
   xor eax, eax
