@@ -20,7 +20,7 @@ void snippet_mov(struct snippet *s, enum mov_special op, u32 number, u32 reg)
 
 u32 snippet_registers(enum snip_mode mode)
 {
-	return SNIP_IS_64(mode) && mode == SNIP_NATIVE ? 16 : 8;
+	return SNIP_IS_64(mode) ? 16 : 8;
 }
 
 /* struct gregs has no SP. */

@@ -113,7 +113,6 @@ static bool legal_fault(const struct l1_code *l)
 {
 	switch (l->out.vector) {
 	case VEC_UD:
-		return !l->out.error;
 	case VEC_GP:
 	case VEC_SS:
 		return !l->out.error;

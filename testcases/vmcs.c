@@ -269,7 +269,8 @@ static void take_over(struct cpu *c, void *arg)
 	c->vcpu = v;
 	vcpu_write(v);
 	vmwrite(VMCS_guest_sysenter_esp, 0x7000 + c->number);
-	moving.ran = run_once(v) && run_once(v);
+	moving.ran = run_once(v);
+	moving.ran &= run_once(v);
 	remember_fields();
 	expect_out(vmclear(v->vmcs_pa), out_ok());
 	c->vcpu = NULL;
