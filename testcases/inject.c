@@ -45,6 +45,7 @@ extern volatile struct {
 
 #define BLOCKED_BY_STI_OR_MOV_SS 0x3u
 #define BLOCKED_BY_NMI 0x8u
+#define RFLAGS_RF 0x10000u
 
 #define INT_VECTOR 0x41u
 #define IPI_VECTOR (IRQ_VECTOR + IRQ_SELF)
@@ -75,6 +76,8 @@ struct event {
 	bool injects; /* L1 injects it */
 	ulong ax, dx;
 	ulong flags; /* RFLAGS at first */
+	bool judges_rf;
+	ulong rf; /* what the delivery would push, so that a violation saves it */
 };
 
 struct machine {
@@ -187,6 +190,8 @@ static u32 check_violation(struct machine *m, const struct event *ev, const stru
 	if (ev->stands)
 		expect_eq(e->ip, (ulong)ev->stands);
 	check_state(ev, ev->user ? USER_SP : STACK_TOP);
+	if (ev->judges_rf)
+		expect_eq(vmread(VMCS_guest_rflags) & RFLAGS_RF, ev->rf);
 	ept_map_page(m->v.eptp & EPT_ADDR, m->gpa + (u64)page * PAGE_SIZE, (ulong)m->page[page], EPT_RWX);
 	return WITHOUT(page);
 }
@@ -202,6 +207,8 @@ static void check_frame(const struct event *ev, ulong ip)
 		expect_eq(inject_frame.ip, ip + ev->length);
 	expect_eq(inject_frame.cs & 0xffff, ev->user ? SEL_USER_CODE : SEL_CODE);
 	expect_eq(inject_frame.flags & (RFLAGS_IF | RFLAGS_FIXED), flags | RFLAGS_FIXED);
+	if (ev->judges_rf)
+		expect_eq(inject_frame.flags & RFLAGS_RF, ev->rf);
 	if (sizeof(ulong) == 4 && !ev->user)
 		return;
 	expect_eq(inject_frame.sp, ev->user ? USER_SP : STACK_TOP);
@@ -303,6 +310,17 @@ INJECT(interrupt, "exit.info.idt-vectoring exit.info.delivery-restartable inject
 INJECT(interrupt_ends_hlt, "exit.info.idt-vectoring exit.info.delivery-restartable inject.external",
        .at = inject_ipi_hlt, .stands = inject_hlt_ends, .info = TYPE_EXTERNAL | IPI_VECTOR,
        .ax = ICR_SELF_FIXED | IPI_VECTOR, .dx = ICR_LOW)
+
+/* RF that the violation saves: a fault's is 1, of interrupts it's what it was. */
+#define RF_RULES "exit.save.resume-flag exit.info.delivery-restartable"
+INJECT(rf_of_fault, RF_RULES, .at = inject_ud2, .stands = inject_ud2, .info = TYPE_HARDWARE | VEC_UD, .judges_rf = true,
+       .rf = RFLAGS_RF)
+INJECT(rf_of_int_n, RF_RULES, .at = inject_int, .stands = inject_int, .info = TYPE_SOFTWARE_INTERRUPT | INT_VECTOR,
+       .length = 2, .judges_rf = true)
+INJECT(rf_of_interrupt, RF_RULES, .at = inject_ipi, .stands = inject_ipi_arrives, .info = TYPE_EXTERNAL | IPI_VECTOR,
+       .ax = ICR_SELF_FIXED | IPI_VECTOR, .dx = ICR_LOW, .judges_rf = true)
+INJECT(rf_of_injected_interrupt, RF_RULES, .at = inject_nothing, .stands = inject_nothing,
+       .info = TYPE_EXTERNAL | INT_VECTOR, .flags = RFLAGS_IF, .injects = true, .judges_rf = true)
 
 /* From CPL 3: the stack is the TSS's. */
 INJECT(user_exception, "exit.info.idt-vectoring exit.info.delivery-restartable inject.stack-tss", .at = inject_ud2,

@@ -98,8 +98,9 @@ void nmi_begin(struct machine *m, struct cpu *c)
 }
 
 /*
- * An NMI that a host has forgotten (KVM, see docs/findings/kvm-nmi.md) is remembered with the next event, so there is one: it
- * mustn't come when nobody expects it.
+ * An NMI that a host has forgotten (KVM, see docs/findings/kvm-nmi.md) is remembered with the next event, so there are
+ * some: it mustn't come when nobody expects it. Where the CPU delivers L1's interrupts by itself (APIC virtualization below),
+ * only another NMI is an event.
  */
 void nmi_calm(void)
 {
@@ -109,6 +110,8 @@ void nmi_calm(void)
 		apic_send_self(IRQ_VECTOR + IRQ_SELF);
 		irq_window();
 	}
+	send_nmi();
+	unblock_nmi();
 	unblock_nmi();
 	for (enum level l = 0; l < LEVELS; l++)
 		nmi_count[l] = 0;
