@@ -135,7 +135,10 @@ bool l1_code_untouched(const struct l1_code *l)
 
 void l1_code_faulted(const struct l1_code *l, const struct where *rule, struct outcome o, u8 vector, u32 error)
 {
-	judge_equal(rule, "outcome", (u64)o.kind << 32 | o.vector, (u64)OUT_FAULT << 32 | vector);
-	judge_equal(rule, "error code", o.number, error);
+	const struct outcome fault = out_fault(vector, error);
+	char want[40], got[100];
+
+	judge_held(rule, outcome_equal(o, fault), outcome_text(fault, want, sizeof(want)),
+		   outcome_text(o, got, sizeof(got)));
 	judge_equal(rule, "registers, flags, RIP as before", l1_code_untouched(l), true);
 }
