@@ -49,6 +49,25 @@ ENTRY(load_forbidden, .sdm = SECTION, .needs = TIMER,
 		row_one(t, WHERE("entry.load.reserved"), MSR_SYSENTER_CS, 1u << bit, 0, FAILS_MSR);
 }
 
+/* Where WRMSR itself would take them. */
+TEST_LAST(entry, load_x2apic, .sdm = SECTION, .needs = TIMER "; x2APIC", .rules = "entry.load.x2apic")
+{
+	static const u32 registers[] = { 0x808, 0x80b, 0x80f }; /* TPR, EOI, spurious-interrupt vector */
+	struct entry thing, *t = &thing;
+
+	msr_write(MSR_APIC_BASE, msr_read(MSR_APIC_BASE) | APIC_BASE_ENABLE | APIC_BASE_X2APIC);
+	if (!entry_begin(t, c, 0, NULL))
+		return;
+	for (u32 n = 0; n < ARRAY_SIZE(registers); n++) {
+		u64 value = 0;
+
+		/* EOI can't be read. */
+		(void)msr_read_try(registers[n], &value);
+		FAILS("entry.load.x2apic", registers[n], value);
+	}
+	entry_done(t);
+}
+
 ENTRY(load_wrong, .sdm = SECTION, .needs = TIMER,
       .rules = "entry.load.wrmsr entry.load.unknown-msr entry.load.efer-lme")
 {
