@@ -6,11 +6,14 @@
 #include "lhv/ept_setup.h"
 #include "lhv/mem.h"
 #include "lhv/picture.h"
+#include "lhv/platform.h"
 #include "lhv/report.h"
 #include "lhv/run.h"
 #include "lhv/screen.h"
 #include "lhv/smp.h"
 #include "lhv/test.h"
+
+#define LATE_MS 50u /* a host that brings an IPI later than that is wrong */
 
 /* What CPU 0 decides and all CPUs do; written between barriers only. */
 static struct {
@@ -127,6 +130,20 @@ static void run_item(struct cpu *c)
 	screen_cpu(c->number, id, worst_of[c->number], items_of[c->number]);
 }
 
+/*
+ * IPIs of another CPU, which sent them when this one had finished the mask: they'd disturb what comes next. Behind a barrier,
+ * when nobody sends any more.
+ */
+static void take_late_ipis(const struct cpu *c)
+{
+	const struct cpu_public *p = &cpus_public[c->number];
+	u64 deadline = time_after_ms(LATE_MS);
+
+	while (__atomic_load_n(&p->ipi_taken, __ATOMIC_ACQUIRE) != __atomic_load_n(&p->ipi_sent, __ATOMIC_ACQUIRE) &&
+	       !time_is_up(deadline))
+		irq_window();
+}
+
 void plan_follow(void)
 {
 	struct cpu *c = this_cpu();
@@ -137,6 +154,7 @@ void plan_follow(void)
 			return;
 		run_item(c);
 		barrier();
+		take_late_ipis(c);
 	}
 }
 
@@ -233,6 +251,7 @@ void plan_run(const struct cmdline *c)
 		barrier();
 		run_item(cpu);
 		barrier();
+		take_late_ipis(cpu);
 		print_marker("end", n, id);
 		mem_release(mark);
 	}
