@@ -9,7 +9,6 @@
 #include "x86/msr.h"
 #include "x86/seg.h"
 
-#define MSR_NOWHERE 0x1ffeu
 #define RFLAGS_RF 0x10000u
 #define INFO_VALID 0x80000000u
 #define PAGE_FAULT_WRITE 2u

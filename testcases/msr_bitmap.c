@@ -13,7 +13,6 @@
 #define PRIORITY "Relative Priority of Faults and VM Exits"
 #define WRITES 2048u /* bytes from the read half to the write half */
 #define HIGHS 1024u  /* and to the high MSRs */
-#define MSR_NOWHERE 0x1ffeu
 
 static void flip(struct msrs *m, u32 msr, bool write)
 {

@@ -5,6 +5,8 @@
 
 #include "testcases/snippet.h"
 
+#define MSR_NOWHERE 0x1ffeu /* no CPU has it; nor this number in the high range */
+
 struct msrs {
 	struct snippet s;
 	u8 *bitmap; /* no exits until somebody changes it */

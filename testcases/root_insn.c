@@ -4,6 +4,7 @@
 #include "lhv/apic.h"
 #include "testcases/judge.h"
 #include "testcases/l1_code.h"
+#include "testcases/msrs.h"
 #include "x86/cr.h"
 #include "x86/msr.h"
 
@@ -14,7 +15,6 @@
 #define RDMSR "\x0f\x32"
 #define WRMSR "\x0f\x30"
 #define MSR_LENGTH 2u
-#define MSR_NOWHERE 0x1ffeu
 
 /* --- Interrupts behind STI --- */
 

@@ -55,6 +55,7 @@ static void end(void)
 	judge_done();
 }
 
+/* Without a wait, as apic_icr() has one: the SMI is to be on its way when L1 enters. */
 static void send(void)
 {
 	ICR_HIGH = cpus[0].apic_id << 24;
